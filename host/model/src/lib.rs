@@ -23,4 +23,4 @@ pub use ids::{AppId, ConnectionId, RunId, UserId};
 pub use limits::Limits;
 pub use manifest::Manifest;
 pub use moment::{Day, Moment};
-pub use time::Clock;
+pub use time::{Clock, Random};

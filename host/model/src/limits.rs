@@ -24,6 +24,8 @@ pub struct Limits {
     pub log_bytes: u64,
     /// Bytes of connector state of one connection. Default 1 MiB.
     pub state_bytes: u64,
+    /// Calls from the sandbox into the host in one run. Default 1,000,000; the call after the last allowed one ends the run.
+    pub host_calls: u64,
 }
 
 impl Default for Limits {
@@ -38,6 +40,7 @@ impl Default for Limits {
             entry_bytes: 8 << 20,
             log_bytes: 64 << 10,
             state_bytes: 1 << 20,
+            host_calls: 1_000_000,
         }
     }
 }

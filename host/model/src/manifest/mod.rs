@@ -154,6 +154,14 @@ pub struct Field {
     pub pattern: Option<String>,
 }
 
+impl Field {
+    /// Whether a value is one this field takes.
+    #[must_use]
+    pub fn matches(&self, value: &str) -> bool {
+        !value.is_empty() && value.len() <= 4096
+    }
+}
+
 /// One `[[auth.exchange]]`.
 #[derive(Clone, Debug)]
 pub struct Exchange {
