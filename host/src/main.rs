@@ -1,1 +1,6 @@
-fn main() {}
+//! The `sluice` binary.
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    sluice::cli::main()
+}

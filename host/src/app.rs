@@ -1,0 +1,163 @@
+//! One host, assembled: what every page, command and run works on.
+//!
+//! `App::open` does what must be done before anything can be served: settings are already read, so it opens the store under its lock, finds or
+//! makes the host key, starts the sandbox engine and reads the modules folder. A bad module never stops it; a bad key or database does.
+
+use crate::{
+    config::Config,
+    modules::{Catalogue, ModuleError},
+    runs::events::RunEvents,
+};
+use sluice_gate::{Gate, GateOptions};
+use sluice_model::{Clock, time::Random};
+use sluice_sandbox::{Engine, EngineOptions};
+use sluice_store::Store;
+use sluice_vault::{KeyFile, Vault};
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+/// What happens at a named point of a sign-in or refresh; tests stop the process there.
+pub type FailPoint = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// A host.
+pub struct App {
+    /// Everything that is kept.
+    pub store: Store,
+    /// Secrets at rest.
+    pub vault: Arc<Vault>,
+    /// The way out.
+    pub gate: Gate,
+    /// The sandbox.
+    pub engine: Engine,
+    /// Connectors that can run, and files that cannot.
+    pub modules: Catalogue,
+    /// The operator's settings.
+    pub config: Config,
+    /// Now.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub random: Arc<dyn Random>,
+    /// Wakes the scheduler when something became due.
+    pub wake: Notify,
+    /// What runs are doing, for pages and commands that wait.
+    pub events: RunEvents,
+    fail_point: FailPoint,
+}
+
+/// What `App::open` needs besides the settings.
+pub struct Surroundings {
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// The source of randomness.
+    pub random: Arc<dyn Random>,
+    /// A hook for tests; does nothing by default.
+    pub fail_point: FailPoint,
+    /// Name look-ups; the system's unless a test brings its own.
+    pub resolver: Option<Arc<dyn sluice_gate::Resolve>>,
+}
+
+impl Surroundings {
+    /// The real world.
+    #[must_use]
+    pub fn system() -> Self {
+        Self {
+            clock: Arc::new(|| jiff::Timestamp::now().as_millisecond()),
+            random: Arc::new(sluice_vault::OsRandom),
+            fail_point: Arc::new(|_| {}),
+            resolver: None,
+        }
+    }
+}
+
+/// Why the host cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The data folder or the database.
+    #[error(transparent)]
+    Store(#[from] sluice_store::OpenError),
+    /// The host key.
+    #[error(transparent)]
+    Key(#[from] sluice_vault::KeyError),
+    /// The sandbox.
+    #[error("the sandbox cannot start: {0}")]
+    Sandbox(String),
+    /// Statements that had to succeed.
+    #[error("the database refused: {0}")]
+    Database(#[from] sluice_store::StoreError),
+    /// The modules folder as a whole (never a single file).
+    #[error(transparent)]
+    Modules(#[from] ModuleError),
+    /// The system.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What came of it.
+        source: std::io::Error,
+    },
+}
+
+/// An opened host, and what its operator should be told about the key.
+pub struct Opened {
+    /// The host.
+    pub app: Arc<App>,
+    /// Whether the key was made just now.
+    pub key: KeyFile,
+}
+
+impl App {
+    /// Opens the data folder (making it where it is missing) and loads the connectors.
+    ///
+    /// # Errors
+    /// Another process has the folder open; the key is missing while there is data; the database cannot be trusted.
+    pub async fn open(config: Config, around: Surroundings) -> Result<Opened, StartError> {
+        let data_exists = Store::exists(&config.data_dir);
+        // The key is judged first: a wrong one must leave the folder as it was.
+        let (vault, key) = Vault::open(&config.key_file, data_exists, around.random.clone())?;
+        let store = Store::open(&config.data_dir, around.clock.clone(), around.random.clone())?;
+        let cache = config.data_dir.join("compiled");
+        let engine = Engine::new(EngineOptions {
+            cache_dir: Some(cache),
+            cache_key: vault.derive("compile-cache"),
+            concurrent_runs: config.concurrent_runs,
+            max_memory_bytes: config.connectors.values().map(|c| c.limits.memory_bytes).chain([sluice_model::Limits::default().memory_bytes]).max().unwrap_or(256 << 20),
+        })
+        .map_err(|e| StartError::Sandbox(e.to_string()))?;
+        let gate = Gate::new(GateOptions { resolver: around.resolver, own_listeners: vec![config.listen], ..GateOptions::new(around.clock.clone()) });
+        let modules = Catalogue::load(&config, &engine, &gate, &store).await?;
+        let app = Arc::new(Self {
+            store,
+            vault: Arc::new(vault),
+            gate,
+            engine,
+            modules,
+            config,
+            clock: around.clock,
+            random: around.random,
+            wake: Notify::new(),
+            events: RunEvents::new(),
+            fail_point: around.fail_point,
+        });
+        Ok(Opened { app, key })
+    }
+
+    /// Now, ms since the epoch.
+    #[must_use]
+    pub fn now(&self) -> i64 {
+        self.clock.now()
+    }
+
+    /// `N` random bytes.
+    #[must_use]
+    pub fn random_bytes<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.random.fill(&mut bytes);
+        bytes
+    }
+
+    /// Names a point between two durable steps; tests end the process there.
+    pub fn fail_point(&self, name: &str) {
+        (self.fail_point)(name);
+    }
+}

@@ -1,0 +1,88 @@
+//! `sluice modules list | show`.
+
+use super::{
+    CliError, Outcome, print_json,
+    table::{Align, layout},
+    terminal::print,
+};
+use crate::{config::Config, control::Client};
+use clap::Subcommand;
+use serde_json::Value;
+use std::process::ExitCode;
+
+#[derive(Subcommand)]
+pub enum ModulesCommand {
+    /// Every file of the folder, and what became of it.
+    List {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// One connector: what it may do, what it records, how its app is registered.
+    Show {
+        /// Its name.
+        name: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub async fn run(command: ModulesCommand, config: Config) -> Outcome {
+    let client = Client::open(config, false).await?;
+    let result = match command {
+        ModulesCommand::List { json } => list(&client, json).await,
+        ModulesCommand::Show { name, json } => show(&client, &name, json).await,
+    };
+    client.close().await;
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+fn text(value: &Value, key: &str) -> String {
+    match value.get(key) {
+        Some(Value::String(s)) => s.clone(),
+        Some(Value::Null) | None => "—".to_owned(),
+        Some(other) => other.to_string(),
+    }
+}
+
+async fn list(client: &Client, json: bool) -> Result<(), CliError> {
+    let rows: Vec<Value> = client.get("/v1/modules").await?;
+    if json {
+        return print_json(&rows);
+    }
+    if rows.is_empty() {
+        return print("the modules folder is empty; `cargo xtask build` makes the bundled connectors");
+    }
+    let heads = [("name", Align::Left), ("state", Align::Left), ("version", Align::Left), ("sha256", Align::Left), ("", Align::Left)];
+    let cells = |v: &Value| {
+        let hash: String = text(v, "sha256").chars().take(12).collect();
+        vec![text(v, "name"), text(v, "state"), text(v, "version"), hash, text(v, "line")]
+    };
+    print(&layout(&heads, &rows.iter().map(cells).collect::<Vec<_>>()))
+}
+
+async fn show(client: &Client, name: &str, json: bool) -> Result<(), CliError> {
+    let path: String = percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).collect();
+    let shown: Value = client.get(&format!("/v1/modules/{path}")).await?;
+    if json {
+        return print_json(&shown);
+    }
+    let mut out = format!("{} — {}\n", text(&shown, "name"), text(&shown, "line"));
+    for (head, key) in [("state", "state"), ("file", "file"), ("sha256", "sha256"), ("bytes", "size")] {
+        out.push_str(&format!("  {head:<8} {}\n", text(&shown, key)));
+    }
+    for (head, key) in [("may do", "authority"), ("records", "metrics")] {
+        let lines: Vec<&str> = shown.get(key).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+        if !lines.is_empty() {
+            out.push_str(&format!("\n{head}\n"));
+            for line in lines {
+                out.push_str(&format!("  {line}\n"));
+            }
+        }
+    }
+    if let Some(setup) = shown.get("setup").and_then(Value::as_str) {
+        out.push_str(&format!("\nset-up\n{setup}"));
+    }
+    print(out.trim_end())
+}

@@ -1,0 +1,72 @@
+//! `sluice runs`: what happened lately.
+
+use super::{
+    Outcome, print_json,
+    table::{Align, layout},
+    terminal::{duration, local_time, print},
+};
+use crate::{
+    config::Config,
+    control::{
+        Client,
+        api::{RunRequest, RunRow},
+    },
+};
+use clap::Args;
+use std::process::ExitCode;
+
+#[derive(Args)]
+pub struct RunsArgs {
+    /// A connector, or the id of one connection; without it, all.
+    which: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub async fn run(args: RunsArgs, config: Config) -> Outcome {
+    let client = Client::open(config, false).await?;
+    let rows = client.post::<_, Vec<RunRow>>("/v1/runs", &RunRequest { which: args.which }).await;
+    client.close().await;
+    let rows = rows?;
+    if args.json {
+        print_json(&rows)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let heads = [
+        ("when", Align::Left),
+        ("connector", Align::Left),
+        ("account", Align::Left),
+        ("why", Align::Left),
+        ("outcome", Align::Left),
+        ("inserted", Align::Right),
+        ("updated", Align::Right),
+        ("deleted", Align::Right),
+        ("requests", Align::Right),
+        ("time", Align::Right),
+        ("", Align::Left),
+    ];
+    let cells = |r: &RunRow| {
+        let s = &r.summary;
+        let note = match (&s.message, r.repeats) {
+            (Some(message), _) => message.clone(),
+            (None, 2..) => format!("{} times without a change", r.repeats),
+            (None, _) => String::new(),
+        };
+        vec![
+            local_time(r.started_at),
+            s.connector.clone(),
+            s.account.clone(),
+            r.reason.clone(),
+            s.outcome.clone(),
+            s.inserted.to_string(),
+            s.updated.to_string(),
+            s.deleted.to_string(),
+            r.requests.to_string(),
+            duration(s.took_ms),
+            note,
+        ]
+    };
+    print(&layout(&heads, &rows.iter().map(cells).collect::<Vec<_>>()))?;
+    Ok(ExitCode::SUCCESS)
+}

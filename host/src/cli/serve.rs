@@ -1,0 +1,93 @@
+//! `sluice serve`: the host itself.
+
+use super::{CliError, Outcome, terminal::print};
+use crate::{
+    app::{App, Surroundings},
+    config::Config,
+    control, link,
+    runs::Scheduler,
+    web,
+};
+use clap::Args;
+use sluice_vault::KeyFile;
+use std::{process::ExitCode, sync::Arc};
+use tokio::{net::TcpListener, signal::unix::SignalKind};
+use tokio_util::sync::CancellationToken;
+
+#[derive(Args)]
+pub struct ServeArgs {}
+
+pub async fn run(_: ServeArgs, config: Config) -> Outcome {
+    harden();
+    let listener = TcpListener::bind(config.listen).await.map_err(|e| {
+        CliError::Usage(format!("{} cannot be listened on: {e}\n  another program has the port, or another sluice runs: say --listen 127.0.0.1:PORT", config.listen))
+    })?;
+    let opened = App::open(config, Surroundings::system()).await.map_err(crate::control::ClientError::from)?;
+    let app = opened.app;
+    if let KeyFile::Created(path) = &opened.key {
+        print(&format!("made the host key {}\n  back it up with your data: without it no stored key can be opened", path.display()))?;
+    }
+    let stop = CancellationToken::new();
+    control::serve(&app.config.socket(), control::router(app.clone()), stop.clone())
+        .await
+        .map_err(|e| CliError::Usage(e.to_string()))?;
+    let mut scheduler = Scheduler::start(app.clone()).await.map_err(|e| CliError::Usage(e.to_string()))?;
+    tokio::spawn(link::revocations(app.clone(), stop.clone()));
+    let pages = tokio::spawn(web::serve(app.clone(), listener, stop.clone()));
+    greet(&app).await?;
+
+    let code = tokio::select! {
+        () = asked_to_stop() => {
+            tracing::info!("stopping: runs come to a checkpoint, leases are given back");
+            ExitCode::SUCCESS
+        }
+        ended = scheduler.ended() => {
+            tracing::error!("the schedule cannot go on: {}", ended.err().map_or_else(|| "it ended".to_owned(), |e| e.to_string()));
+            return Ok(ExitCode::from(2));
+        }
+        why = app.store.fatal() => {
+            // Nothing that was acknowledged is lost; what is in flight is not acknowledged. The next start recovers.
+            tracing::error!("the database failed: {why}; stopping, so that the next start can recover");
+            return Ok(ExitCode::from(2));
+        }
+    };
+    if let Err(error) = scheduler.stop().await {
+        tracing::warn!("{error}");
+    }
+    stop.cancel();
+    let _ = pages.await;
+    app.store.close().await;
+    Ok(code)
+}
+
+/// What the operator reads first.
+async fn greet(app: &Arc<App>) -> Result<(), CliError> {
+    let running = app.modules.running().count();
+    print(&format!("sluice {} serves {} ({running} connectors)", env!("CARGO_PKG_VERSION"), app.config.public_url))?;
+    match web::make_setup_link(app).await {
+        Ok(Some(link)) => print(&format!("first start: open {} to make your account", link.url)),
+        Ok(None) => Ok(()),
+        Err(error) => Err(CliError::Usage(error.to_string())),
+    }
+}
+
+/// No core dump may hold a secret.
+fn harden() {
+    let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+    if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Core, none) {
+        tracing::warn!("core dumps cannot be turned off: {error}");
+    }
+}
+
+async fn asked_to_stop() {
+    let terminate = tokio::signal::unix::signal(SignalKind::terminate());
+    match terminate {
+        Ok(mut terminate) => tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        },
+        Err(_) => {
+            let _ = tokio::signal::ctrl_c().await;
+        }
+    }
+}

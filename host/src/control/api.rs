@@ -1,0 +1,313 @@
+//! What goes over the control socket, in both directions.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// `GET /v1/status`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// This binary's version.
+    pub version: String,
+    /// Where the pages are.
+    pub public_url: String,
+    /// Whether somebody has set the host up.
+    pub owner: bool,
+    /// Linked accounts.
+    pub connections: usize,
+}
+
+/// `POST /v1/gate/explain`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Explain {
+    /// The connector.
+    pub connector: String,
+    /// Upper case.
+    pub method: String,
+    /// As a connector would ask.
+    pub url: String,
+}
+
+/// What the gate would do.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Explained {
+    /// Whether it would be sent.
+    pub allowed: bool,
+    /// Why, for people.
+    pub text: String,
+}
+
+/// `POST /v1/owner-link`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct OwnerLink {
+    /// Opens the page that sets the password; works once.
+    pub url: String,
+    /// Until when, ms.
+    pub expires_at: i64,
+}
+
+/// One field that a form would have.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct PlanField {
+    /// The key's name.
+    pub name: String,
+    /// For people.
+    pub label: String,
+    /// Where to get it, what it looks like.
+    pub help: Option<String>,
+    /// Whether it is typed unseen.
+    pub secret: bool,
+}
+
+/// `POST /v1/connect/plan`: which ways in there are.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct PlanRequest {
+    /// The connector.
+    pub connector: String,
+    /// One of its profiles, or the easiest that can be used.
+    pub profile: Option<String>,
+}
+
+/// How an account is linked.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Plan {
+    /// The connector's title.
+    pub title: String,
+    /// The profile that is meant.
+    pub profile: String,
+    /// For people.
+    pub profile_title: String,
+    /// Where a person gets the key.
+    pub help: Option<String>,
+    /// A form's fields; empty where a browser is needed.
+    pub fields: Vec<PlanField>,
+    /// A browser is needed.
+    pub browser: bool,
+    /// The provider accepts a redirect to a port of this machine.
+    pub loopback: bool,
+    /// The page on which it can be done instead.
+    pub page: String,
+    /// All profiles, in the order offered.
+    pub profiles: Vec<String>,
+}
+
+/// `POST /v1/connect/fields`.
+#[derive(Serialize, Deserialize)]
+pub struct ConnectFields {
+    /// The connector.
+    pub connector: String,
+    /// The profile.
+    pub profile: String,
+    /// Field name to value.
+    pub fields: BTreeMap<String, String>,
+    /// For the owner that is made when there is none.
+    pub time_zone: Option<String>,
+}
+
+/// `POST /v1/connect/begin`: a sign-in whose redirect comes to a port of the command.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ConnectBegin {
+    /// The connector.
+    pub connector: String,
+    /// The profile.
+    pub profile: String,
+    /// `http://127.0.0.1:PORT`; the callback's usual path follows.
+    pub redirect: String,
+    /// For the owner that is made when there is none.
+    pub time_zone: Option<String>,
+}
+
+/// What the person opens, and what ties the answer to this command.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Begun {
+    /// At the provider.
+    pub url: String,
+    /// Hex; goes back with the answer.
+    pub session: String,
+}
+
+/// `POST /v1/connect/finish`: the address that the browser landed on.
+#[derive(Serialize, Deserialize)]
+pub struct ConnectFinish {
+    /// The connector.
+    pub connector: String,
+    /// The profile.
+    pub profile: String,
+    /// From [`Begun`].
+    pub session: String,
+    /// Its query, decoded.
+    pub query: Vec<(String, String)>,
+}
+
+/// An account is linked.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Linked {
+    /// Its public id.
+    pub connection: String,
+    /// The account, for people.
+    pub account: String,
+    /// It was linked before; its keys were replaced.
+    pub again: bool,
+    /// An owner was made just now.
+    pub made_owner: bool,
+}
+
+/// `POST /v1/disconnect`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Disconnect {
+    /// A public id.
+    pub connection: String,
+    /// Whether its entries go too.
+    pub delete: bool,
+}
+
+/// One linked account.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ConnectionRow {
+    /// Public id.
+    pub id: String,
+    /// The connector.
+    pub connector: String,
+    /// The account, for people.
+    pub account: String,
+    /// The profile it signed in by.
+    pub profile: String,
+    /// `ok`, `needs-sign-in`, …
+    pub state: String,
+    /// What to do, where something is.
+    pub message: Option<String>,
+    /// When it runs next, ms; none while it waits for somebody.
+    pub next_due: Option<i64>,
+    /// Why then.
+    pub next_reason: Option<String>,
+    /// When data came last, ms.
+    pub last_data: Option<i64>,
+}
+
+/// `POST /v1/run`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct RunRequest {
+    /// A connector's name or a connection's public id; none means all.
+    pub which: Option<String>,
+}
+
+/// One line of the answer to `POST /v1/run`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum RunLine {
+    /// It began, or will in a moment.
+    Started {
+        /// Public id.
+        connection: String,
+        /// The connector.
+        connector: String,
+        /// The account.
+        account: String,
+    },
+    /// How far it is.
+    Progress {
+        /// Public id.
+        connection: String,
+        /// So many done.
+        done: u64,
+        /// Of so many.
+        total: Option<u64>,
+    },
+    /// Everything that there was has been taken in, or it failed.
+    Finished(RunSummary),
+}
+
+/// What a person wants to know of a run (or of the several that a long history takes).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RunSummary {
+    /// Public id.
+    pub connection: String,
+    /// The connector.
+    pub connector: String,
+    /// The account.
+    pub account: String,
+    /// `complete`, or the failure's kind.
+    pub outcome: String,
+    /// For people, when it failed.
+    pub message: Option<String>,
+    /// New entries.
+    pub inserted: u64,
+    /// Changed ones.
+    pub updated: u64,
+    /// Ones that were the same.
+    pub unchanged: u64,
+    /// Ones that the provider no longer has.
+    pub deleted: u64,
+    /// Ones that lost to a newer version.
+    pub older: u64,
+    /// Wall time, ms.
+    pub took_ms: i64,
+}
+
+/// One row of `POST /v1/runs`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RunRow {
+    /// What became of it.
+    #[serde(flatten)]
+    pub summary: RunSummary,
+    /// Why it ran.
+    pub reason: String,
+    /// When it began, ms.
+    pub started_at: i64,
+    /// Requests sent.
+    pub requests: u64,
+    /// So many runs went the same way and changed nothing.
+    pub repeats: u32,
+}
+
+/// `POST /v1/entries`.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct EntriesRequest {
+    /// One connector's.
+    pub connector: Option<String>,
+    /// One metric's.
+    pub metric: Option<String>,
+    /// From this day or instant on: `2026-11-21`, RFC 3339, or `7d`.
+    pub since: Option<String>,
+    /// From the answer before.
+    pub after: Option<String>,
+}
+
+/// A page of entries.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct EntriesPage {
+    /// In order of time.
+    pub rows: Vec<EntryRow>,
+    /// Where the next page begins.
+    pub next: Option<String>,
+}
+
+/// One entry, in the columns of `v_entries`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct EntryRow {
+    /// The connector.
+    pub connector: String,
+    /// The account.
+    pub account: String,
+    /// The metric.
+    pub metric: String,
+    /// Its unit.
+    pub unit: String,
+    /// The series' key.
+    pub series: Option<String>,
+    /// What people call it.
+    pub series_label: Option<String>,
+    /// The provider's id.
+    pub id: Option<String>,
+    /// When, ms; a civil day has none.
+    pub start: Option<i64>,
+    /// Until when, ms.
+    pub end: Option<i64>,
+    /// Minutes from UTC.
+    pub utc_offset: Option<i64>,
+    /// The civil day it counts for.
+    pub day: String,
+    /// The value.
+    pub value: f64,
+    /// A JSON object.
+    pub detail: Option<String>,
+}

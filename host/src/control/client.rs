@@ -1,0 +1,185 @@
+//! A command's way to a host: over the socket of a running one, or into one opened for the occasion.
+
+use super::{ControlError, router};
+use crate::{
+    app::{App, StartError, Surroundings},
+    config::Config,
+    runs::Scheduler,
+};
+use axum::{Router, body::Body};
+use http::{Method, Request, header};
+use http_body_util::BodyExt;
+use hyper_util::rt::TokioIo;
+use serde::{Serialize, de::DeserializeOwned};
+use std::{io, sync::Arc};
+use tokio::net::UnixStream;
+use tower::ServiceExt;
+
+/// The largest answer that is read at once.
+const MAX_ANSWER: usize = 64 << 20;
+
+/// Why a command came to nothing.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The host said no.
+    #[error("{0}")]
+    Refused(ControlError),
+    /// No host runs, and this command could not open the data folder itself.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The host went away in the middle.
+    #[error("the running host did not answer: {0}")]
+    Gone(String),
+}
+
+/// Where requests go.
+enum Way {
+    Socket(std::path::PathBuf),
+    Here { router: Router, app: Arc<App>, scheduler: Option<Scheduler> },
+}
+
+/// A host, wherever it is.
+pub struct Client(Way);
+
+/// An answer.
+pub type Answer<T> = Result<T, ClientError>;
+
+impl Client {
+    /// Reaches the running host, or opens the data folder in this process. `runs` says whether this command needs runs to happen.
+    ///
+    /// # Errors
+    /// Neither is possible.
+    pub async fn open(config: Config, runs: bool) -> Answer<Self> {
+        let socket = config.socket();
+        match UnixStream::connect(&socket).await {
+            Ok(_) => return Ok(Self(Way::Socket(socket))),
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {}
+            Err(e) => return Err(ClientError::Gone(format!("{}: {e}", socket.display()))),
+        }
+        let app = App::open(config, Surroundings::system()).await?.app;
+        let scheduler = if runs { Some(Scheduler::start(app.clone()).await.map_err(StartError::from)?) } else { None };
+        Ok(Self(Way::Here { router: router(app.clone()), app, scheduler }))
+    }
+
+    /// Whether the host lives in this process: nothing goes on after the command.
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        matches!(self.0, Way::Here { .. })
+    }
+
+    /// `GET`.
+    ///
+    /// # Errors
+    /// The host refused, or went away.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Answer<T> {
+        let request = Request::builder().method(Method::GET).uri(path).header(header::HOST, "sluice").body(Body::empty());
+        self.answer(request).await
+    }
+
+    /// `POST` with a JSON body.
+    ///
+    /// # Errors
+    /// The host refused, or went away.
+    pub async fn post<B: Serialize, T: DeserializeOwned>(&self, path: &str, body: &B) -> Answer<T> {
+        self.answer(json(path, body)?).await
+    }
+
+    /// `POST`, answered line by line.
+    ///
+    /// # Errors
+    /// The host refused, or went away.
+    pub async fn lines<B: Serialize>(&self, path: &str, body: &B) -> Answer<Lines> {
+        let response = self.send(json(path, body)?).await?;
+        Ok(Lines { body: response.into_body(), rest: Vec::new() })
+    }
+
+    /// Ends what was opened for this command. Runs that still go on come to a checkpoint.
+    pub async fn close(self) {
+        if let Way::Here { app, scheduler, router } = self.0 {
+            drop(router);
+            if let Some(scheduler) = scheduler
+                && let Err(error) = scheduler.stop().await
+            {
+                tracing::warn!("{error}");
+            }
+            app.store.close().await;
+        }
+    }
+
+    async fn answer<T: DeserializeOwned>(&self, request: Result<Request<Body>, http::Error>) -> Answer<T> {
+        let response = self.send(request).await?;
+        let bytes = http_body_util::Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(gone)?.to_bytes();
+        serde_json::from_slice(&bytes).map_err(gone)
+    }
+
+    async fn send(&self, request: Result<Request<Body>, http::Error>) -> Answer<http::Response<Body>> {
+        let request = request.map_err(gone)?;
+        let response = match &self.0 {
+            Way::Here { router, .. } => router.clone().oneshot(request).await.map_err(gone)?,
+            Way::Socket(path) => {
+                let stream = UnixStream::connect(path).await.map_err(gone)?;
+                let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(gone)?;
+                tokio::spawn(connection);
+                sender.send_request(request).await.map_err(gone)?.map(Body::new)
+            }
+        };
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status().as_u16();
+        let bytes = http_body_util::Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(gone)?.to_bytes();
+        let refusal = serde_json::from_slice(&bytes)
+            .unwrap_or_else(|_| ControlError { status, error: String::from_utf8_lossy(&bytes).into_owned() });
+        Err(ClientError::Refused(refusal))
+    }
+}
+
+type BuiltRequest = Result<Request<Body>, http::Error>;
+
+fn json<B: Serialize>(path: &str, body: &B) -> Answer<BuiltRequest> {
+    let bytes = serde_json::to_vec(body).map_err(gone)?;
+    Ok(Request::builder()
+        .method(Method::POST)
+        .uri(path)
+        .header(header::HOST, "sluice")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::from(bytes)))
+}
+
+fn gone(error: impl std::fmt::Display) -> ClientError {
+    ClientError::Gone(error.to_string())
+}
+
+/// One JSON object a line, as they come.
+pub struct Lines {
+    body: Body,
+    rest: Vec<u8>,
+}
+
+impl Lines {
+    /// The next one; `None` at the end.
+    ///
+    /// # Errors
+    /// The host went away, or a line is none that this command knows.
+    pub async fn next<T: DeserializeOwned>(&mut self) -> Answer<Option<T>> {
+        loop {
+            if let Some(end) = self.rest.iter().position(|b| *b == b'\n') {
+                let line: Vec<u8> = self.rest.drain(..=end).collect();
+                return serde_json::from_slice(&line).map(Some).map_err(gone);
+            }
+            if self.rest.len() > MAX_ANSWER {
+                return Err(gone("a line without an end"));
+            }
+            match self.body.frame().await {
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        self.rest.extend_from_slice(&data);
+                    }
+                }
+                Some(Err(error)) => return Err(gone(error)),
+                None => return Ok(None),
+            }
+        }
+    }
+}

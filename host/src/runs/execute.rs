@@ -1,0 +1,352 @@
+//! One run: from its claim to its last commit.
+//!
+//! Keys first (refreshed where they end within minutes), then a fresh sandbox, then the failure table, then one commit that carries the tail of
+//! the entries, the outcome, the quotas, the next time and the release of the lease. A key that the provider refused is refreshed by force once,
+//! and the run repeated once, before anybody is bothered.
+
+use super::{
+    events::RunEvent,
+    host::{GuestKeys, RunHost, Sink},
+    outcome::{self, AppAction, Decision, End, Facts},
+};
+use crate::{app::App, link, modules::Connector};
+use sluice_gate::{Keys, SessionOptions};
+use sluice_model::{Failure, FailureKind, Moment, task::Reason, task::Task};
+use sluice_sandbox::{KeyInfo, LogLine};
+use sluice_store::{Claim, CommitError, ConnectionState, Counts, Finish, Ingest, QuotaRow, RunOutcome, RunStart};
+use sluice_vault::Identity;
+use std::{
+    any::Any,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+/// A connection whose connector is not there is looked at again after this long.
+const ABSENT_MS: i64 = 15 * 60_000;
+
+/// Runs a claim to its end. Errors of the store end up in the log and the lease runs out; nothing else can go wrong here.
+pub async fn execute(app: &Arc<App>, claim: Claim, cancel: CancellationToken) {
+    let connection = claim.connection.id;
+    let started_at = app.now();
+    app.events.send(RunEvent::Started { connection });
+    let clock = Instant::now();
+    let name = claim.connection.connector.clone();
+    let written = match app.modules.get(&name) {
+        Some(connector) => run(app, &connector, claim, cancel, started_at).await,
+        None => absent(app, claim, started_at).await,
+    };
+    let took_ms = i64::try_from(clock.elapsed().as_millis()).unwrap_or(i64::MAX);
+    match written {
+        Ok(done) => {
+            app.events.send(RunEvent::Finished {
+                connection,
+                outcome: done.outcome,
+                message: done.message,
+                counts: done.counts,
+                took_ms,
+                more: done.more,
+            });
+        }
+        Err(error) => {
+            tracing::warn!(connector = %name, %connection, "a run could not be written down: {error}");
+            app.events.send(RunEvent::Finished {
+                connection,
+                outcome: "lost".to_owned(),
+                message: Some(error.to_string()),
+                counts: Counts::default(),
+                took_ms,
+                more: false,
+            });
+        }
+    }
+}
+
+/// What listeners are told of a run that was written down.
+struct Done {
+    outcome: String,
+    message: Option<String>,
+    counts: Counts,
+    more: bool,
+}
+
+/// The connector is not loaded: its connections wait, everybody else's go on.
+async fn absent(app: &Arc<App>, claim: Claim, started_at: i64) -> Result<Done, CommitError> {
+    let name = &claim.connection.connector;
+    let line = app.modules.listing().iter().find(|l| l.name == *name).map_or("its file is not in the modules folder", |l| l.line.as_str());
+    let message = format!("The connector {name} cannot run at the moment: {line}");
+    let end = End {
+        outcome: RunOutcome::Failed(FailureKind::Other),
+        failure: Some(Failure::new(FailureKind::Other, "NO_CONNECTOR", message.clone())),
+        state: ConnectionState::BackingOff,
+        message: Some(message),
+        url: None,
+        next_due: Some(started_at + ABSENT_MS),
+        next_reason: "looks for its connector again".to_owned(),
+        attempts: claim.attempts,
+        flag: None,
+        app: None,
+    };
+    let run = RunStart { reason: claim.reason, started_at, connector_version: String::new() };
+    let batch = sluice_store::Batch {
+        fence: claim.fence,
+        ops: Vec::new(),
+        as_of: started_at,
+        cursor: None,
+        state: Vec::new(),
+        guest_keys: Vec::new(),
+        run,
+        requests: 0,
+        finish: Some(finish(app, &end, Vec::new(), Vec::new(), Vec::new())),
+    };
+    let done = app.store.commit(batch).await?;
+    Ok(told(&end, done.counts))
+}
+
+fn told(end: &End, counts: Counts) -> Done {
+    Done {
+        outcome: outcome::word(end.outcome).to_owned(),
+        message: end.message.clone(),
+        counts,
+        more: end.outcome == RunOutcome::More,
+    }
+}
+
+fn finish(app: &App, end: &End, log: Vec<LogLine>, problems: Vec<(Failure, Option<String>)>, quotas: Vec<QuotaRow>) -> Finish {
+    let log = log.into_iter().map(|l| sluice_store::LogLine { at: l.at, level: l.level.to_string(), text: l.text }).collect();
+    Finish {
+        ended_at: app.now(),
+        outcome: end.outcome,
+        failure: end.failure.clone(),
+        log,
+        problems,
+        state: end.state,
+        message: end.message.clone(),
+        url: end.url.clone(),
+        next_due: end.next_due,
+        next_reason: Some(end.next_reason.clone()),
+        attempts: end.attempts,
+        quotas,
+    }
+}
+
+/// Keys for this run: refreshed when they end soon, or when `force` says so.
+async fn keys(app: &Arc<App>, connector: &Connector, claim: &Claim, force: bool) -> Result<Keys, Failure> {
+    if force || link::needs_refresh(connector, &claim.connection, &claim.credentials, app.now()) {
+        return link::refresh(app, &claim.connection, force).await.map_err(|e| e.failure());
+    }
+    link::keys(app, connector, &claim.connection, &claim.credentials).map_err(|e| {
+        tracing::error!(connector = %connector.name, connection = %claim.connection.id, "{e}");
+        Failure::new(FailureKind::Unauthorized, "KEY_UNREADABLE", "The stored key of this account cannot be opened; sign in again.")
+    })
+}
+
+async fn run(app: &Arc<App>, connector: &Arc<Connector>, claim: Claim, cancel: CancellationToken, started_at: i64) -> Result<Done, CommitError> {
+    let mut host = match keys(app, connector, &claim, false).await {
+        Ok(keys) => build(app, connector, &claim, keys, &cancel, started_at),
+        Err(failure) => {
+            let mut host = build(app, connector, &claim, Keys::default(), &cancel, started_at);
+            return conclude(app, connector, &claim, &mut host, Ok(Err(failure)), Vec::new(), false).await;
+        }
+    };
+    let mut forced = false;
+    loop {
+        let report = connector.module.sync(Box::new(host), &connector.config.limits).await;
+        let Some(mut back) = (report.host as Box<dyn Any>).downcast::<RunHost>().ok() else {
+            return Err(CommitError::Fatal("the sandbox gave back another host than it was given".to_owned()));
+        };
+        let facts = facts(app, connector, &claim, &back, !forced);
+        match outcome::decide(&report.result, &facts, app.random.as_ref()) {
+            Decision::RefreshAndRetry => {
+                forced = true;
+                back.drop_tail();
+                match keys(app, connector, &claim, true).await {
+                    Ok(keys) => {
+                        back.replace_keys(keys);
+                        host = *back;
+                    }
+                    Err(failure) => return conclude(app, connector, &claim, &mut back, Ok(Err(failure)), report.log, true).await,
+                }
+            }
+            Decision::Finish(_) => return conclude(app, connector, &claim, &mut back, report.result, report.log, forced).await,
+        }
+    }
+}
+
+fn facts(app: &App, connector: &Connector, claim: &Claim, host: &RunHost, may_refresh: bool) -> Facts {
+    let seen = host.session.seen();
+    Facts {
+        now: app.now(),
+        attempts: claim.attempts,
+        every_ms: connector.every_ms(),
+        unauthorized_seen: seen.unauthorized_on_attached,
+        can_refresh: may_refresh && link::can_refresh(connector, &claim.connection, &claim.credentials),
+        limited_until: seen.rate_limited_until,
+        quota_until: host.session.quotas().iter().filter(|q| q.remaining == Some(0)).map(|q| q.reset_at).max(),
+        connector: format!("{} {}", connector.name, connector.manifest.version),
+    }
+}
+
+/// Reads the table once more with all facts, commits, and acts on the app where the table says so.
+async fn conclude(
+    app: &Arc<App>,
+    connector: &Connector,
+    claim: &Claim,
+    host: &mut RunHost,
+    ended: outcome::Ended,
+    log: Vec<LogLine>,
+    forced: bool,
+) -> Result<Done, CommitError> {
+    let facts = Facts { can_refresh: false, ..facts(app, connector, claim, host, !forced) };
+    let Decision::Finish(end) = outcome::decide(&ended, &facts, app.random.as_ref()) else {
+        return Err(CommitError::Fatal("the failure table asked for a second retry".to_owned()));
+    };
+    let kept = matches!(ended, Ok(Ok(_)));
+    if let Some(flag) = &end.flag {
+        tracing::warn!(connection = %claim.connection.public_id, excerpt = host.session.seen().excerpt, "{flag}");
+    }
+    let quotas = host
+        .session
+        .quotas()
+        .into_iter()
+        .map(|q| QuotaRow {
+            app: claim.app.id,
+            connection: q.connection_scope.then_some(claim.connection.id),
+            name: q.name,
+            used: q.used,
+            remaining: q.remaining,
+            reset_at: q.reset_at,
+        })
+        .collect();
+    let mut log = log;
+    if let (false, Some(excerpt)) = (kept, host.session.seen().excerpt) {
+        log.push(LogLine { at: app.now(), level: sluice_sandbox::Level::Info, text: format!("last answer: {excerpt}") });
+    }
+    let problems = std::mem::take(&mut host.problems);
+    let counts = host.finish(kept, finish(app, &end, log, problems, quotas)).await?;
+    match &end.app {
+        Some(AppAction::BlockUntil(until)) => {
+            app.store.set_app(claim.app.id, sluice_store::AppState::Open, end.message.clone(), Some(*until)).await.unwrap_or_else(report);
+        }
+        Some(AppAction::NoteMisconfigured(why)) => note_misconfigured(app, claim, why).await,
+        None => {}
+    }
+    Ok(told(&end, counts))
+}
+
+fn report(error: sluice_store::StoreError) {
+    tracing::error!("{error}");
+}
+
+/// Three different connections within an hour: the registration itself is at fault, and everybody who uses it waits for the operator.
+async fn note_misconfigured(app: &App, claim: &Claim, why: &str) {
+    match app.store.note_misconfigured(claim.app.id, claim.connection.id, app.now()).await {
+        Ok(count) if count >= outcome::MISCONFIGURED_CONNECTIONS => {
+            tracing::error!(connector = %claim.connection.connector, "{count} accounts say within an hour that the app is misconfigured; it is paused: {why}");
+            app.store.set_app(claim.app.id, sluice_store::AppState::Paused, Some(why.to_owned()), None).await.unwrap_or_else(report);
+        }
+        Ok(_) => {}
+        Err(error) => report(error),
+    }
+}
+
+/// What `task` tells the guest.
+fn task(connector: &Connector, claim: &Claim, now: i64) -> Task {
+    let window = claim
+        .last_complete
+        .map(|last| (Moment::Instant(last.saturating_sub(connector.overlap_ms())), Moment::Instant(now)));
+    Task {
+        reason: if claim.last_complete.is_none() && claim.reason == Reason::Scheduled { Reason::Linked } else { claim.reason },
+        now,
+        time_zone: claim.user_time_zone.clone(),
+        cursor: claim.cursor.clone(),
+        cursor_version: claim.cursor_version.clone(),
+        window,
+        profile: claim.connection.profile.clone(),
+        account_id: claim.connection.account.id.clone(),
+        scopes: claim.connection.scopes.clone(),
+        settings: settings(connector, &claim.connection.settings),
+    }
+}
+
+/// The connection's own settings over the operator's.
+fn settings(connector: &Connector, own: &[(String, String)]) -> Vec<(String, String)> {
+    let mut all: BTreeMap<String, String> = connector.settings.iter().cloned().collect();
+    all.extend(own.iter().cloned());
+    all.into_iter().collect()
+}
+
+fn build(app: &Arc<App>, connector: &Arc<Connector>, claim: &Claim, keys: Keys, cancel: &CancellationToken, now: i64) -> RunHost {
+    let quotas = claim
+        .quotas
+        .iter()
+        .map(|q| sluice_gate::QuotaState {
+            name: q.name.clone(),
+            connection_scope: q.connection.is_some(),
+            used: q.used,
+            remaining: q.remaining,
+            reset_at: q.reset_at,
+        })
+        .collect();
+    let session = connector.egress.session(SessionOptions {
+        app: claim.app.id,
+        connection: Some(claim.connection.id),
+        profile: claim.connection.profile.clone(),
+        keys,
+        response_bytes: connector.config.limits.response_bytes,
+        requests: connector.config.limits.requests,
+        quotas,
+    });
+    let listed = claim.credentials.iter().filter(|c| !c.guest);
+    let listed = listed.map(|c| KeyInfo { name: c.name.clone(), held_by_host: true, expires_at: c.expires_at }).collect();
+    let state: BTreeMap<String, Vec<u8>> = claim.state.iter().cloned().collect();
+    RunHost {
+        task: task(connector, claim, now),
+        started: Instant::now(),
+        session,
+        manifest: connector.manifest.clone(),
+        limits: connector.config.limits.clone(),
+        sink: Some(Sink {
+            store: app.store.clone(),
+            fence: claim.fence,
+            run: RunStart { reason: claim.reason, started_at: now, connector_version: connector.manifest.version.clone() },
+            ingest: Ingest::new(&connector.metrics, &claim.user_time_zone, FETCHED),
+            version: connector.manifest.version.clone(),
+        }),
+        keys: listed,
+        guest_keys: guest_keys(app, connector, claim),
+        state_total: state.iter().map(|(k, v)| k.len() + v.len()).sum(),
+        state,
+        cancel: cancel.clone(),
+        connection: claim.connection.id,
+        app: app.clone(),
+        problems: Vec::new(),
+        counts: Counts::default(),
+        dirty_state: BTreeSet::new(),
+        dirty_keys: BTreeSet::new(),
+        pending: None,
+        as_of: now,
+        reported: None,
+        lost: None,
+    }
+}
+
+/// The rank of what was fetched: imported and unsigned pushes rank below it.
+const FETCHED: u8 = 2;
+
+/// Opens what the connector keeps for itself; a value that cannot be opened is left out, and the log says so.
+fn guest_keys(app: &App, connector: &Connector, claim: &Claim) -> Option<GuestKeys> {
+    let data_key = link::data_key(app, &claim.connection).ok()?;
+    let mut values = BTreeMap::new();
+    for sealed in claim.credentials.iter().filter(|c| c.guest) {
+        let id = Identity { connector: &connector.name, connection: &claim.connection.public_id, name: &sealed.name, guest: true };
+        match data_key.open(&id, &sealed.ciphertext) {
+            Ok(secret) => {
+                values.insert(sealed.name.clone(), secret.expose().to_vec());
+            }
+            Err(error) => tracing::error!(connector = %connector.name, name = %sealed.name, "a kept key cannot be opened: {error}"),
+        }
+    }
+    Some(GuestKeys { data_key, connector: connector.name.clone(), connection: claim.connection.public_id.clone(), values })
+}

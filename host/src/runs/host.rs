@@ -1,0 +1,363 @@
+//! What a connector sees of this program while it runs: requests through the gate, keys from the vault, entries into a batch, checkpoints into
+//! the store.
+//!
+//! Nothing that a guest records is written before a checkpoint; each checkpoint is one batch, submitted at once and awaited only by the next, so
+//! that fetching goes on while the disk works. Once a commit was fenced off (the person disconnected, the lease was lost), every later one is
+//! refused, and the run ends.
+
+use super::events::{RunEvent, RunEvents};
+use sluice_gate::Session;
+use sluice_model::{
+    ConnectionId, Entry, Failure, Limits, Manifest, Moment,
+    request::{FetchError, Request, Response},
+    task::Task,
+    validate,
+};
+use sluice_sandbox::{CheckpointError, Host, KeyError, KeyInfo, RecordError, StateError};
+use sluice_store::{Batch, CommitError, Counts, Fence, Finish, Ingest, Pending, RunStart, Store};
+use sluice_vault::{DataKey, Identity};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+use tokio_util::sync::CancellationToken;
+
+/// Rejections that one call lists; the rest are only counted.
+const MAX_REJECTIONS: usize = 100;
+/// Problems that one run shows.
+const MAX_PROBLEMS: usize = 50;
+/// Bytes of all keys that a connector keeps for itself.
+const MAX_GUEST_KEYS: usize = 64 << 10;
+
+/// Adds up what became of entries.
+pub fn add(total: &mut Counts, more: Counts) {
+    total.inserted += more.inserted;
+    total.updated += more.updated;
+    total.unchanged += more.unchanged;
+    total.deleted += more.deleted;
+    total.older += more.older;
+}
+
+/// Where a run's batches go. Absent while `identify` runs: it records nothing.
+pub struct Sink {
+    pub store: Store,
+    pub fence: Fence,
+    pub run: RunStart,
+    pub ingest: Ingest,
+    pub version: String,
+}
+
+/// Bytes of one key of connector state.
+const MAX_STATE_KEY: usize = 1024;
+/// At most so often a guest's progress is passed on.
+const REPORT_EVERY: std::time::Duration = std::time::Duration::from_millis(200);
+/// Bytes of a cursor.
+const MAX_CURSOR: usize = 64 << 10;
+
+/// What seals and opens the keys that the connector keeps for itself.
+pub struct GuestKeys {
+    pub data_key: DataKey,
+    pub connector: String,
+    pub connection: String,
+    pub values: BTreeMap<String, Vec<u8>>,
+}
+
+/// Everything that a run is made of.
+pub struct RunHost {
+    pub task: Task,
+    pub started: std::time::Instant,
+    pub session: Session,
+    pub manifest: Arc<Manifest>,
+    pub limits: Limits,
+    pub sink: Option<Sink>,
+    pub keys: Vec<KeyInfo>,
+    pub guest_keys: Option<GuestKeys>,
+    pub state: BTreeMap<String, Vec<u8>>,
+    pub state_total: usize,
+    pub cancel: CancellationToken,
+    pub connection: ConnectionId,
+    pub app: Arc<crate::app::App>,
+    pub problems: Vec<(Failure, Option<String>)>,
+    pub counts: Counts,
+    pub(super) dirty_state: BTreeSet<String>,
+    pub(super) dirty_keys: BTreeSet<String>,
+    pub(super) pending: Option<Pending>,
+    pub(super) as_of: i64,
+    pub(super) reported: Option<std::time::Instant>,
+    pub(super) lost: Option<CommitError>,
+}
+
+impl RunHost {
+    fn events(&self) -> &RunEvents {
+        &self.app.events
+    }
+
+    /// Waits for the checkpoint before; remembers the first that failed.
+    async fn settle(&mut self) -> Result<(), CommitError> {
+        if let Some(pending) = self.pending.take() {
+            match pending.await {
+                Ok(done) => add(&mut self.counts, done.counts),
+                Err(error) => self.lost = Some(error),
+            }
+        }
+        match &self.lost {
+            Some(error) => Err(error.clone()),
+            None => Ok(()),
+        }
+    }
+
+    /// What was recorded and changed since the last checkpoint, as one batch.
+    fn batch(&mut self, cursor: Option<String>, finish: Option<Finish>) -> Option<Batch> {
+        // Records that follow a checkpoint without a new request keep the as-of before it.
+        if let Some(first) = self.session.take_as_of() {
+            self.as_of = first;
+        }
+        let as_of = self.as_of;
+        let requests = self.session.seen().requests;
+        let state = std::mem::take(&mut self.dirty_state).into_iter().map(|key| (key.clone(), self.state.get(&key).cloned())).collect();
+        let guest_keys = self.sealed_keys();
+        let sink = self.sink.as_mut()?;
+        Some(Batch {
+            fence: sink.fence,
+            ops: sink.ingest.take(),
+            as_of,
+            cursor: cursor.map(|c| (c, sink.version.clone())),
+            state,
+            guest_keys,
+            run: sink.run.clone(),
+            requests,
+            finish,
+        })
+    }
+
+    fn sealed_keys(&mut self) -> Vec<(String, Option<Vec<u8>>)> {
+        let names = std::mem::take(&mut self.dirty_keys);
+        let Some(keys) = &self.guest_keys else { return Vec::new() };
+        names
+            .into_iter()
+            .map(|name| {
+                let id = Identity { connector: &keys.connector, connection: &keys.connection, name: &name, guest: true };
+                let sealed = keys.values.get(&name).map(|value| keys.data_key.seal(&id, value));
+                (name, sealed)
+            })
+            .collect()
+    }
+
+    /// The run's last commit: with what was recorded since the last checkpoint when it ended well, without it when it did not.
+    ///
+    /// # Errors
+    /// The lease was lost, or the store refused.
+    pub async fn finish(&mut self, keep_tail: bool, finish: Finish) -> Result<Counts, CommitError> {
+        self.settle().await?;
+        if !keep_tail {
+            self.drop_tail();
+        }
+        let Some(batch) = self.batch(None, Some(finish)) else { return Ok(self.counts) };
+        let Some(store) = self.sink.as_ref().map(|s| s.store.clone()) else { return Ok(self.counts) };
+        let done = store.commit(batch).await?;
+        add(&mut self.counts, done.counts);
+        Ok(self.counts)
+    }
+
+    /// Forgets what was recorded and changed since the last checkpoint.
+    pub fn drop_tail(&mut self) {
+        if let Some(sink) = &mut self.sink {
+            drop(sink.ingest.take());
+        }
+        self.dirty_state.clear();
+        self.dirty_keys.clear();
+    }
+
+    fn room(&self, more: usize) -> Result<(), RecordError> {
+        let Some(sink) = &self.sink else { return Err(RecordError::Other("identify records nothing".to_owned())) };
+        if sink.ingest.len() as u64 + more as u64 > self.limits.entries {
+            return Err(RecordError::TooMany(self.limits.entries));
+        }
+        if sink.ingest.bytes() as u64 > self.limits.entry_bytes {
+            return Err(RecordError::Other(format!("over {} bytes of entries since the last checkpoint: checkpoint more often", self.limits.entry_bytes)));
+        }
+        Ok(())
+    }
+
+    fn check_all(&self, entries: &[Entry]) -> Result<(), RecordError> {
+        let mut rejected = Vec::new();
+        for (index, entry) in (0_u32..).zip(entries) {
+            if let Err(why) = validate::check_entry(&self.manifest, entry) {
+                if rejected.len() < MAX_REJECTIONS {
+                    rejected.push((index, why));
+                } else {
+                    break;
+                }
+            }
+        }
+        if rejected.is_empty() { Ok(()) } else { Err(RecordError::Rejected(rejected)) }
+    }
+}
+
+#[async_trait::async_trait]
+impl Host for RunHost {
+    fn task(&self) -> &Task {
+        &self.task
+    }
+
+    fn now(&self) -> i64 {
+        self.task.now + i64::try_from(self.started.elapsed().as_millis()).unwrap_or(0)
+    }
+
+    async fn fetch(&mut self, request: Request) -> Result<Response, FetchError> {
+        let cancel = self.cancel.clone();
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => Err(FetchError::Cancelled),
+            answer = self.session.fetch(request) => answer,
+        }
+    }
+
+    async fn fetch_all(&mut self, requests: Vec<Request>) -> Vec<Result<Response, FetchError>> {
+        let count = requests.len();
+        let cancel = self.cancel.clone();
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => vec![Err(FetchError::Cancelled); count],
+            answers = self.session.fetch_all(requests) => answers,
+        }
+    }
+
+    fn list_keys(&mut self) -> Vec<KeyInfo> {
+        let own = self.guest_keys.iter().flat_map(|k| k.values.keys());
+        let own = own.map(|name| KeyInfo { name: name.clone(), held_by_host: false, expires_at: None });
+        self.keys.iter().cloned().chain(own).collect()
+    }
+
+    async fn key_get(&mut self, name: &str) -> Result<Option<Vec<u8>>, KeyError> {
+        if self.keys.iter().any(|k| k.name == name) {
+            return Err(KeyError::HeldByHost);
+        }
+        Ok(self.guest_keys.as_ref().and_then(|k| k.values.get(name).cloned()))
+    }
+
+    async fn key_set(&mut self, name: &str, value: Vec<u8>) -> Result<(), KeyError> {
+        if self.keys.iter().any(|k| k.name == name) {
+            return Err(KeyError::HeldByHost);
+        }
+        let Some(keys) = &mut self.guest_keys else {
+            return Err(KeyError::Other("there is no connection yet to keep a key for".to_owned()));
+        };
+        let others: usize = keys.values.iter().filter(|(n, _)| *n != name).map(|(n, v)| n.len() + v.len()).sum();
+        if name.len() > 128 || others + name.len() + value.len() > MAX_GUEST_KEYS {
+            return Err(KeyError::TooLarge(MAX_GUEST_KEYS as u64));
+        }
+        keys.values.insert(name.to_owned(), value);
+        self.dirty_keys.insert(name.to_owned());
+        Ok(())
+    }
+
+    async fn key_delete(&mut self, name: &str) -> Result<(), KeyError> {
+        if self.keys.iter().any(|k| k.name == name) {
+            return Err(KeyError::HeldByHost);
+        }
+        if let Some(keys) = &mut self.guest_keys
+            && keys.values.remove(name).is_some()
+        {
+            self.dirty_keys.insert(name.to_owned());
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, entries: Vec<Entry>) -> Result<(), RecordError> {
+        self.room(entries.len())?;
+        self.check_all(&entries)?;
+        let Some(sink) = &mut self.sink else { return Ok(()) };
+        for (index, entry) in (0_u32..).zip(&entries) {
+            sink.ingest.record(entry).map_err(|why| RecordError::Rejected(vec![(index, why)]))?;
+        }
+        Ok(())
+    }
+
+    fn replace_window(&mut self, metric: &str, series: Option<&str>, first: Moment, past: Moment, entries: Vec<Entry>) -> Result<(), RecordError> {
+        self.room(entries.len())?;
+        validate::check_window(&self.manifest, metric, series, first, past, &entries).map_err(|why| RecordError::Rejected(vec![why]))?;
+        self.check_all(&entries)?;
+        let Some(sink) = &mut self.sink else { return Ok(()) };
+        sink.ingest.replace_window(metric, series, first, past, &entries).map_err(|why| RecordError::Rejected(vec![why]))
+    }
+
+    fn retract(&mut self, metric: &str, id: &str) -> Result<(), RecordError> {
+        self.room(1)?;
+        let Some(sink) = &mut self.sink else { return Ok(()) };
+        sink.ingest.retract(metric, id).map_err(|why| RecordError::Rejected(vec![(0, why)]))
+    }
+
+    fn label_series(&mut self, metric: &str, series: &str, label: &str) {
+        if let Some(sink) = &mut self.sink
+            && let Err(why) = sink.ingest.label(metric, series, label)
+        {
+            tracing::debug!(connector = %self.manifest.name, "label refused: {why}");
+        }
+    }
+
+    async fn checkpoint(&mut self, cursor: Option<String>) -> Result<(), CheckpointError> {
+        if self.cancel.is_cancelled() {
+            return Err(CheckpointError::Cancelled);
+        }
+        if cursor.as_ref().is_some_and(|c| c.len() > MAX_CURSOR) {
+            return Err(CheckpointError::TooLarge(MAX_CURSOR as u64));
+        }
+        self.settle().await.map_err(|error| match error {
+            CommitError::Fenced => CheckpointError::Cancelled,
+            other => CheckpointError::Other(other.to_string()),
+        })?;
+        let Some(batch) = self.batch(cursor, None) else {
+            return Err(CheckpointError::Other("identify has nothing to checkpoint".to_owned()));
+        };
+        if let Some(sink) = &self.sink {
+            self.pending = Some(sink.store.submit(batch));
+        }
+        Ok(())
+    }
+
+    fn report(&mut self, done: u64, total: Option<u64>) {
+        // A guest that reports in a loop must not crowd out what others have to say.
+        if self.reported.is_some_and(|last| last.elapsed() < REPORT_EVERY) {
+            return;
+        }
+        self.reported = Some(std::time::Instant::now());
+        self.events().send(RunEvent::Progress { connection: self.connection, done, total });
+    }
+
+    fn problem(&mut self, failure: Failure, metric: Option<String>) {
+        if self.problems.len() < MAX_PROBLEMS {
+            self.problems.push((failure, metric));
+        }
+    }
+
+    fn cancelled(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
+
+    fn state_get(&self, key: &str) -> Option<Vec<u8>> {
+        self.state.get(key).cloned()
+    }
+
+    fn state_set(&mut self, key: &str, value: Vec<u8>) -> Result<(), StateError> {
+        let before = self.state.get(key);
+        if before == Some(&value) {
+            return Ok(());
+        }
+        let total = self.state_total - before.map_or(0, |v| key.len() + v.len()) + key.len() + value.len();
+        if key.len() > MAX_STATE_KEY || total as u64 > self.limits.state_bytes {
+            return Err(StateError::TooLarge(self.limits.state_bytes));
+        }
+        self.state_total = total;
+        self.state.insert(key.to_owned(), value);
+        self.dirty_state.insert(key.to_owned());
+        Ok(())
+    }
+
+    fn state_delete(&mut self, key: &str) {
+        if let Some(value) = self.state.remove(key) {
+            self.state_total -= key.len() + value.len();
+            self.dirty_state.insert(key.to_owned());
+        }
+    }
+}

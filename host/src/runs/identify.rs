@@ -1,0 +1,84 @@
+//! Asking a connector whose account a key opens, before there is a connection.
+
+use super::host::RunHost;
+use crate::{app::App, modules::Connector};
+use sluice_gate::{Keys, SessionOptions};
+use sluice_model::{Account, AppId, ConnectionId, Failure, task::Reason, task::Task};
+use sluice_sandbox::CallError;
+use sluice_store::Counts;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+/// `identify` did not come to an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the connector {connector} could not say whose account this is: {error}")]
+pub struct IdentifyError {
+    /// Which connector.
+    pub connector: String,
+    /// What happened to it.
+    pub error: CallError,
+}
+
+/// Runs the connector's `identify` in a fresh sandbox with these keys: `Ok(Err(..))` is the provider's word, by way of the connector.
+///
+/// # Errors
+/// The connector trapped or ran into a limit.
+pub async fn identify(
+    app: &Arc<App>,
+    connector: &Arc<Connector>,
+    app_id: AppId,
+    profile: &str,
+    keys: Keys,
+    scopes: Vec<String>,
+) -> Result<Result<Account, Failure>, IdentifyError> {
+    let now = app.now();
+    let session = connector.egress.session(SessionOptions {
+        app: app_id,
+        connection: None,
+        profile: profile.to_owned(),
+        keys,
+        response_bytes: connector.config.limits.response_bytes,
+        requests: connector.config.limits.requests,
+        quotas: Vec::new(),
+    });
+    let host = RunHost {
+        task: Task {
+            reason: Reason::Linked,
+            now,
+            time_zone: "UTC".to_owned(),
+            cursor: None,
+            cursor_version: None,
+            window: None,
+            profile: profile.to_owned(),
+            account_id: None,
+            scopes,
+            settings: connector.settings.clone(),
+        },
+        started: Instant::now(),
+        session,
+        manifest: connector.manifest.clone(),
+        limits: connector.config.limits.clone(),
+        sink: None,
+        keys: Vec::new(),
+        guest_keys: None,
+        state: BTreeMap::new(),
+        state_total: 0,
+        cancel: CancellationToken::new(),
+        connection: ConnectionId(0),
+        app: app.clone(),
+        problems: Vec::new(),
+        counts: Counts::default(),
+        dirty_state: BTreeSet::new(),
+        dirty_keys: BTreeSet::new(),
+        pending: None,
+        as_of: now,
+        reported: None,
+        lost: None,
+    };
+    let report = connector.module.identify(Box::new(host), &connector.config.limits).await;
+    report.result.map_err(|error| IdentifyError { connector: connector.name.clone(), error })
+}
