@@ -1,7 +1,10 @@
 //! Who a connection belongs to at the provider.
 
+use serde::{Deserialize, Serialize};
+
 /// What a connector's `identify` answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Account {
     /// The provider's own id of the account; `None` where it tells nobody who they are.
     pub id: Option<String>,

@@ -4,6 +4,9 @@
 #![forbid(unsafe_code)]
 
 pub mod account;
+pub mod address;
+pub mod authority;
+pub mod day;
 pub mod entry;
 pub mod failure;
 pub mod grant;
@@ -14,6 +17,9 @@ pub mod moment;
 pub mod request;
 pub mod task;
 pub mod time;
+pub mod units;
+pub mod url;
+pub mod validate;
 
 pub use account::Account;
 pub use entry::{Entry, Sample};

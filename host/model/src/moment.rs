@@ -1,5 +1,6 @@
 //! When something was: an instant, or a civil day that has no time zone.
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 
 /// A civil day, as days since 1970-01-01 (negative before). Displayed and parsed as `2026-11-21`.
@@ -24,10 +25,14 @@ impl std::str::FromStr for Day {
     type Err = NotADay;
     fn from_str(text: &str) -> Result<Self, NotADay> {
         let wrong = || NotADay(text.chars().take(40).collect());
-        if text.len() != 10 {
-            return Err(wrong());
-        }
-        let date: jiff::civil::Date = text.parse().map_err(|_| wrong())?;
+        let digits = |range: std::ops::Range<usize>| {
+            let part = text.get(range)?;
+            part.bytes().all(|b| b.is_ascii_digit()).then(|| part.parse::<i16>().ok()).flatten()
+        };
+        let dashes = text.len() == 10 && text.as_bytes().get(4) == Some(&b'-') && text.as_bytes().get(7) == Some(&b'-');
+        let (true, Some(year), Some(month), Some(day)) = (dashes, digits(0..4), digits(5..7), digits(8..10)) else { return Err(wrong()) };
+        let small = |n: i16| i8::try_from(n).unwrap_or(0);
+        let date = jiff::civil::Date::new(year, small(month), small(day)).map_err(|_| wrong())?;
         Ok(Self::from_date(date))
     }
 }
@@ -41,8 +46,21 @@ impl Day {
     }
 }
 
+impl Serialize for Day {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Day {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 /// An instant in ms since 1970-01-01T00:00:00Z, or a civil day as the provider names it. A day is not a midnight: it has no time zone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(untagged)]
 pub enum Moment {
     /// Milliseconds since the Unix epoch.
     Instant(i64),

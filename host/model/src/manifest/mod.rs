@@ -2,10 +2,22 @@
 //!
 //! Everything declared is enforced by some part of the host; what this host does not enforce is refused when the manifest is read.
 
-use crate::limits::Limits;
+mod pattern;
+mod raw;
+mod read;
+mod recipes;
+mod resolve;
+mod signin;
+pub mod template;
+mod words;
+
+pub(crate) use words::nearest;
+
+use serde::Serialize;
 
 /// A manifest that passed every check.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Manifest {
     /// Lower-case name, `[a-z][a-z0-9-]{0,39}`.
     pub name: String,
@@ -30,7 +42,8 @@ pub struct Manifest {
 }
 
 /// One `[[allow]]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Allow {
     /// Exact origin as given (`https://api.github.com`), or `{base-url}`-style placeholder of an operator's setting.
     pub origin: String,
@@ -41,7 +54,8 @@ pub struct Allow {
 }
 
 /// One `[[auth]]` profile.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Auth {
     /// Part of the callback path.
     pub id: String,
@@ -62,7 +76,8 @@ pub struct Auth {
 }
 
 /// What an operator provides for a profile.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct AppField {
     /// `client-id`, `client-secret`, `api-key`, …
     pub name: String,
@@ -71,7 +86,8 @@ pub struct AppField {
 }
 
 /// How a person signs in.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum AuthKind {
     /// OAuth 2 authorization code (RFC 6749 §4.1) with PKCE (RFC 7636).
     Oauth2(Oauth2),
@@ -84,7 +100,8 @@ pub enum AuthKind {
 }
 
 /// OAuth 2 endpoints and habits of one provider.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Oauth2 {
     /// RFC 6749 §3.1.
     pub authorize_url: String,
@@ -109,7 +126,8 @@ pub struct Oauth2 {
 }
 
 /// RFC 6749 §2.3.1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ClientAuth {
     /// HTTP Basic.
     Basic,
@@ -118,7 +136,8 @@ pub enum ClientAuth {
 }
 
 /// RFC 7636.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Pkce {
     /// Sent; the provider may ignore it. The default.
     Send,
@@ -129,7 +148,8 @@ pub enum Pkce {
 }
 
 /// Sign-in pages outside OAuth.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Redirect {
     /// Where the person is sent.
     pub authorize_url: String,
@@ -140,7 +160,8 @@ pub struct Redirect {
 }
 
 /// One field of a form.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Field {
     /// The key's name.
     pub name: String,
@@ -155,15 +176,27 @@ pub struct Field {
 }
 
 impl Field {
-    /// Whether a value is one this field takes.
+    /// Whether a value is one this field takes: 1 to 4,096 bytes, no control characters, and the whole of it as `pattern` says.
+    ///
+    /// The pattern language is closed and small, so that no manifest can make the host spend more than (length of the pattern × length of the
+    /// value) steps: literal characters; `.` for any one character; classes such as `[A-Za-z0-9_-]`; `\\` before a character that would mean
+    /// something else; after each of these `?`, `*`, `+`, `{n}`, `{n,}` or `{n,m}`; and `|` between whole alternatives. There are no groups.
+    /// `github_pat_[A-Za-z0-9_]{22,}|ghp_[A-Za-z0-9]{36}` is one.
     #[must_use]
     pub fn matches(&self, value: &str) -> bool {
-        !value.is_empty() && value.len() <= 4096
+        if value.is_empty() || value.len() > MAX_FIELD_BYTES || value.chars().any(char::is_control) {
+            return false;
+        }
+        self.pattern.as_deref().is_none_or(|text| pattern::Pattern::parse(text).is_ok_and(|pattern| pattern.matches(value)))
     }
 }
 
+/// The longest value of a form field: tokens that are JSON Web Tokens reach 2 KiB.
+pub const MAX_FIELD_BYTES: usize = 4096;
+
 /// One `[[auth.exchange]]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Exchange {
     /// When it runs.
     pub when: ExchangeWhen,
@@ -184,7 +217,8 @@ pub struct Exchange {
 }
 
 /// When an exchange runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ExchangeWhen {
     /// Once, after the person came back.
     Linked,
@@ -193,14 +227,16 @@ pub enum ExchangeWhen {
 }
 
 /// Signature schemes, a closed set in the host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Sign {
     /// Last.fm: MD5 over the sorted parameters and the shared secret `{app.shared-secret}`, as `api_sig`.
     SortedMd5,
 }
 
 /// One `[[attach]]` recipe.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Attach {
     /// The name guests use.
     pub name: String,
@@ -218,8 +254,29 @@ pub struct Attach {
     pub profiles: Vec<String>,
 }
 
+impl Attach {
+    /// Whether the recipe is for people who signed in by this profile.
+    #[must_use]
+    pub fn serves(&self, profile: &str) -> bool {
+        self.profiles.is_empty() || self.profiles.iter().any(|p| p == profile)
+    }
+
+    /// Whether the recipe writes this header, so that a guest may not.
+    #[must_use]
+    pub fn owns_header(&self, name: &str) -> bool {
+        self.header.iter().any(|(own, _)| own.eq_ignore_ascii_case(name))
+    }
+
+    /// Whether the recipe writes this query or form parameter, so that a guest may not.
+    #[must_use]
+    pub fn owns_parameter(&self, name: &str) -> bool {
+        self.query.iter().chain(&self.form).any(|(own, _)| own == name) || (self.sign == Some(Sign::SortedMd5) && name == "api_sig")
+    }
+}
+
 /// Method and URL prefix of a recipe.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Target {
     /// Upper case.
     pub method: String,
@@ -228,7 +285,8 @@ pub struct Target {
 }
 
 /// One `[[metric]]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Metric {
     /// Lower snake case.
     pub name: String,
@@ -245,7 +303,8 @@ pub struct Metric {
 }
 
 /// How a day adds up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum MetricKind {
     /// The day is the sum of its values.
     Sum,
@@ -260,7 +319,8 @@ pub enum MetricKind {
 }
 
 /// What makes two entries the same one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Identity {
     /// (metric, series, when).
     Time,
@@ -271,7 +331,8 @@ pub enum Identity {
 }
 
 /// One `[[quota]]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Quota {
     /// Unique in the manifest.
     pub name: String,
@@ -292,7 +353,8 @@ pub struct Quota {
 }
 
 /// Who shares a quota.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum QuotaScope {
     /// Each connection has its own.
     Connection,
@@ -301,7 +363,8 @@ pub enum QuotaScope {
 }
 
 /// How a reset header reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ResetFormat {
     /// Seconds from now.
     Seconds,
@@ -312,7 +375,8 @@ pub enum ResetFormat {
 }
 
 /// One `[[setting]]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Setting {
     /// Lower kebab case.
     pub name: String,
@@ -323,7 +387,8 @@ pub struct Setting {
 }
 
 /// What values a setting takes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum SettingKind {
     /// `true` or `false`.
     Bool,
@@ -337,8 +402,19 @@ pub enum SettingKind {
     Url,
 }
 
+impl Setting {
+    /// Checks a value an operator gives.
+    ///
+    /// # Errors
+    /// What the setting takes instead.
+    pub fn check(&self, value: &str) -> Result<(), String> {
+        words::setting_value(&self.kind, value)
+    }
+}
+
 /// `[schedule]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Schedule {
     /// Between runs, ms. Default one hour.
     pub every_ms: i64,
@@ -366,8 +442,12 @@ impl Manifest {
     ///
     /// # Errors
     /// The first thing wrong, with its place.
-    pub fn parse(_text: &str) -> Result<Self, ManifestError> {
-        todo!("model helper")
+    pub fn parse(text: &str) -> Result<Self, ManifestError> {
+        if text.len() > MAX_MANIFEST_BYTES {
+            let message = format!("the manifest has {} bytes, and {MAX_MANIFEST_BYTES} is the most: shorten the setup texts", text.len());
+            return Err(ManifestError { line: 1, column: 1, message });
+        }
+        raw::RawManifest::read(text).and_then(resolve::manifest).map_err(|fault| fault.place(text))
     }
 
     /// The metric of that name (not alias).
@@ -382,6 +462,3 @@ impl Manifest {
         self.auth.iter().find(|a| a.id == id)
     }
 }
-
-#[allow(dead_code)]
-fn _limits(_: Limits) {}
