@@ -249,3 +249,7 @@ fn rate_limited(failure: Failure, facts: &Facts) -> End {
         failure: Some(failure),
     }
 }
+
+#[cfg(test)]
+#[path = "outcome_tests.rs"]
+mod tests;
