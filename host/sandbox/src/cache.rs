@@ -1,0 +1,150 @@
+//! Compiled connectors, kept between starts.
+//!
+//! Loading compiled code is the one thing here that trusts bytes: wasmtime runs what it is given. So a file is used only when its MAC, under a key that
+//! never leaves this host, covers exactly the bytes that are then loaded, together with the hash of the component they came from and of the engine they
+//! were made for. Anything else in the folder (an older engine's file, half a file, a changed one) is not an error: the component is compiled again and
+//! the file replaced. Files appear by renaming, so that a reader never sees half of one.
+//!
+//! Layout: magic (8) · hash of the component (32) · hash of engine and build (32) · code · HMAC-SHA256 over all before it (32).
+
+use crate::error::EngineError;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
+use std::hash::{Hash, Hasher};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use wasmtime::component::Component;
+
+const MAGIC: &[u8; 8] = b"SLUICEC1";
+const HEAD: usize = 8 + 32 + 32;
+const MAC: usize = 32;
+/// No compiled connector comes near; a larger file is not read into memory.
+const MAX_FILE: u64 = 1 << 30;
+
+/// The folder, and what its files must be made for.
+pub(crate) struct Cache {
+    folder: PathBuf,
+    key: [u8; 32],
+    engine: [u8; 32],
+}
+
+/// SHA-256 as a hasher, for wasmtime's compatibility hash: the standard ones are neither stable nor strong.
+struct ShaHasher(Sha256);
+
+impl Hasher for ShaHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+    fn finish(&self) -> u64 {
+        // Never asked: the whole digest is taken instead.
+        0
+    }
+}
+
+/// What compiled code depends on besides its source: wasmtime's version, settings and target, and this crate's version.
+fn engine_hash(engine: &wasmtime::Engine) -> [u8; 32] {
+    let mut hasher = ShaHasher(Sha256::new());
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    hasher.0.update(env!("CARGO_PKG_VERSION").as_bytes());
+    hasher.0.finalize().into()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}
+
+impl Cache {
+    /// Opens the folder, and makes it where it is missing: for this user alone.
+    pub(crate) fn open(folder: &Path, key: [u8; 32], engine: &wasmtime::Engine) -> Result<Self, EngineError> {
+        let wrong = |reason: String| EngineError::Cache { path: folder.to_owned(), reason };
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|e| wrong(e.to_string()))?;
+        let meta = std::fs::metadata(folder).map_err(|e| wrong(e.to_string()))?;
+        if meta.mode() & 0o077 != 0 {
+            std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700)).map_err(|e| wrong(e.to_string()))?;
+        }
+        Ok(Self { folder: folder.to_owned(), key, engine: engine_hash(engine) })
+    }
+
+    /// One file for each component and engine.
+    fn path(&self, hash: &[u8; 32]) -> PathBuf {
+        let engine = hex(self.engine.get(..8).unwrap_or_default());
+        self.folder.join(format!("{}-{engine}.cwasm", hex(hash)))
+    }
+
+    fn mac(&self) -> Option<Hmac<Sha256>> {
+        Hmac::<Sha256>::new_from_slice(&self.key).ok()
+    }
+
+    /// The compiled form of the component with this hash, if it is there, whole and ours.
+    pub(crate) fn load(&self, engine: &wasmtime::Engine, hash: &[u8; 32]) -> Option<Component> {
+        let path = self.path(hash);
+        let meta = std::fs::symlink_metadata(&path).ok()?;
+        if !meta.is_file() || meta.len() > MAX_FILE {
+            return None;
+        }
+        let file = std::fs::read(&path).ok()?;
+        let Some(code) = self.verified(&file, hash) else {
+            tracing::warn!(path = %path.display(), "a file of compiled code is not as this host wrote it: compiling again");
+            return None;
+        };
+        #[allow(unsafe_code, reason = "compiled code that this host wrote: the MAC was verified over exactly these bytes, in memory")]
+        // SAFETY: `code` lies in `file`, which nobody else can change; its MAC under the host's own key says that `store` wrote it from a
+        // `Component::serialize` of an engine with the same compatibility hash.
+        match unsafe { Component::deserialize(engine, code) } {
+            Ok(component) => Some(component),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "compiled code could not be loaded: compiling again");
+                None
+            }
+        }
+    }
+
+    /// The code inside a file, when the MAC holds and it was made for this component and engine.
+    fn verified<'a>(&self, file: &'a [u8], hash: &[u8; 32]) -> Option<&'a [u8]> {
+        let (signed, tag) = file.split_at_checked(file.len().checked_sub(MAC)?)?;
+        let mut mac = self.mac()?;
+        mac.update(signed);
+        mac.verify_slice(tag).ok()?;
+        let (head, code) = signed.split_at_checked(HEAD)?;
+        (head == self.head(hash)).then_some(code)
+    }
+
+    fn head(&self, hash: &[u8; 32]) -> Vec<u8> {
+        [MAGIC.as_slice(), hash, &self.engine].concat()
+    }
+
+    /// Keeps compiled code. Failing costs the next start a compilation, and is only said.
+    pub(crate) fn store(&self, hash: &[u8; 32], code: &[u8]) {
+        let path = self.path(hash);
+        if let Err(error) = self.write(&path, hash, code) {
+            tracing::warn!(path = %path.display(), %error, "compiled code could not be kept: the next start compiles again");
+        }
+    }
+
+    fn write(&self, path: &Path, hash: &[u8; 32], code: &[u8]) -> std::io::Result<()> {
+        let head = self.head(hash);
+        let mut mac = self.mac().ok_or_else(|| std::io::Error::other("no MAC"))?;
+        mac.update(&head);
+        mac.update(code);
+        let tag = mac.finalize().into_bytes();
+        let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
+        let written = (|| {
+            let _ = std::fs::remove_file(&temporary);
+            let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+            file.write_all(&head)?;
+            file.write_all(code)?;
+            file.write_all(&tag)?;
+            // A crash may lose the file, and then the next start compiles; half a file would not pass its MAC.
+            std::fs::rename(&temporary, path)
+        })();
+        if written.is_err() {
+            let _ = std::fs::remove_file(&temporary);
+        }
+        written
+    }
+}

@@ -1,0 +1,210 @@
+//! One call: a fresh store, a fresh instance, entered once, watched, dropped.
+//!
+//! The future that runs the guest borrows the store and lives in here only, so that whatever ends it (its return, a trap, a bound, the deadline, a panic
+//! of the host's) leaves the store to take the `Host`, the log and the figures from. The guest runs on a stack of its own; at every tick it is interrupted,
+//! its CPU time compared with its budget, and everybody else on this thread gets a turn.
+
+use crate::bindings::exports::sluice::connector::{identity, manifest, source};
+use crate::bindings::types;
+use crate::config::FRAMES;
+use crate::engine::Shared;
+use crate::error::CallError;
+use crate::log::{cut, inert};
+use crate::meter::Meter;
+use crate::module::Usage;
+use crate::state::{CancelledCall, State};
+use sluice_model::Limits;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use wasmtime::component::InstancePre;
+use wasmtime::{Error, Store, StoreContextMut, Trap, UpdateDeadline, WasmBacktrace};
+
+/// Ticks that a cancelled run may still compute before it is ended: a second.
+const CANCEL_GRACE_TICKS: u32 = 100;
+/// Handles alive in one store.
+const HANDLES: usize = 10_000;
+/// What one call into the host may carry at least, whatever the other bounds are: a request with a large body.
+const MIN_CALL_BYTES: u64 = 32 << 20;
+/// Bytes of each function's name in a crash, and of its message.
+const FRAME_BYTES: usize = 300;
+
+/// What a guest is entered for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// To say what it is.
+    Describe,
+    /// To say whose account it is.
+    Identify,
+    /// To bring data.
+    Sync,
+}
+
+/// Where a guest is entered.
+pub(crate) enum Export<'a> {
+    Describe(&'a manifest::GuestIndices),
+    Identify(&'a identity::GuestIndices),
+    Sync(&'a source::GuestIndices),
+}
+
+impl Export<'_> {
+    pub(crate) fn entry(&self) -> Entry {
+        match self {
+            Self::Describe(_) => Entry::Describe,
+            Self::Identify(_) => Entry::Identify,
+            Self::Sync(_) => Entry::Sync,
+        }
+    }
+}
+
+/// What a guest answers.
+pub(crate) enum Answer {
+    Text(String),
+    Account(Result<types::Account, types::Failure>),
+    Outcome(Result<types::Outcome, types::Failure>),
+}
+
+/// Runs the guest once, and reports.
+pub(crate) async fn perform(
+    shared: &Shared,
+    pre: &InstancePre<State>,
+    export: Export<'_>,
+    state: State,
+    limits: &Limits,
+) -> (Result<Answer, CallError>, State, Usage) {
+    // Waiting for a free slot is not the connector's time.
+    let slot = shared.slots.acquire().await;
+    let running = shared.ticker.running();
+    let meter = Arc::clone(&state.meter);
+    let mut store = Store::new(&shared.engine, state);
+    store.limiter(|state| &mut state.memory);
+    store.set_epoch_deadline(1);
+    let budget = limits.cpu_ms;
+    store.epoch_deadline_callback(move |cx| tick(cx, budget));
+    let call_bytes = call_bytes(limits);
+    store.set_hostcall_fuel(call_bytes);
+    store.set_max_component_handles(HANDLES);
+
+    let began = Instant::now();
+    let outcome = {
+        let guest = pin!(enter(&mut store, pre, export));
+        let watched = Watched { guest, meter: &meter };
+        tokio::time::timeout(Duration::from_millis(limits.wall_ms), watched).await
+    };
+    let wall = began.elapsed();
+    drop(running);
+    let state = store.into_data();
+    drop(slot);
+    let usage = Usage {
+        cpu_us: meter.total() / 1000,
+        cpu_ms: meter.total() / 1_000_000,
+        wall_ms: millis(wall),
+        memory_bytes: state.memory.peak(),
+        host_calls: state.calls,
+    };
+    let result = match outcome {
+        Err(_) => Err(CallError::Limit { name: "wall-ms", limit: limits.wall_ms, used: usage.wall_ms.max(limits.wall_ms) }),
+        Ok(Err(panic)) => Err(CallError::Host(panic)),
+        Ok(Ok(Err(error))) => Err(match state.verdict(&error) {
+            CallError::Limit { name: CALL_BYTES, .. } => {
+                CallError::Limit { name: CALL_BYTES, limit: call_bytes as u64, used: (call_bytes as u64).saturating_add(1) }
+            }
+            other => other,
+        }),
+        Ok(Ok(Ok(answer))) => Ok(answer),
+    };
+    (result, state, usage)
+}
+
+/// The name of the bound on what one call into the host carries; wasmtime counts it, and says only that it was passed.
+const CALL_BYTES: &str = "call-bytes";
+
+/// Entries arrive as records of some two hundred bytes and their texts: four times their own bound leaves room for both.
+fn call_bytes(limits: &Limits) -> usize {
+    let bytes = limits.entry_bytes.saturating_mul(4).clamp(MIN_CALL_BYTES, 1 << 30);
+    usize::try_from(bytes).unwrap_or(1 << 30)
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+async fn enter(store: &mut Store<State>, pre: &InstancePre<State>, export: Export<'_>) -> wasmtime::Result<Answer> {
+    let instance = pre.instantiate_async(&mut *store).await?;
+    match export {
+        Export::Describe(indices) => indices.load(&mut *store, &instance)?.call_describe(store).await.map(Answer::Text),
+        Export::Identify(indices) => indices.load(&mut *store, &instance)?.call_identify(store).await.map(Answer::Account),
+        Export::Sync(indices) => indices.load(&mut *store, &instance)?.call_sync(store).await.map(Answer::Outcome),
+    }
+}
+
+/// Called from inside the guest once a tick.
+fn tick(mut cx: StoreContextMut<'_, State>, budget_ms: u64) -> wasmtime::Result<UpdateDeadline> {
+    let state = cx.data_mut();
+    let used = state.meter.used();
+    if used >= budget_ms.saturating_mul(1_000_000) {
+        return Err(state.passed("cpu-ms", budget_ms, used / 1_000_000));
+    }
+    if state.host.cancelled() {
+        state.cancelled_ticks = state.cancelled_ticks.saturating_add(1);
+        if state.cancelled_ticks > CANCEL_GRACE_TICKS {
+            return Err(Error::new(CancelledCall));
+        }
+    }
+    Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+}
+
+/// The guest's future with its time measured and the host's panics caught.
+struct Watched<'a, F> {
+    guest: Pin<&'a mut F>,
+    meter: &'a Meter,
+}
+
+impl<F: Future> Future for Watched<'_, F> {
+    type Output = Result<F::Output, String>;
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let guest = &mut this.guest;
+        let polled = this.meter.guest_slice(|| catch_unwind(AssertUnwindSafe(|| guest.as_mut().poll(cx))));
+        match polled {
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => Poll::Ready(Err(panicked(panic.as_ref()))),
+        }
+    }
+}
+
+fn panicked(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
+    format!("panicked: {}", inert(cut(&text.unwrap_or_else(|| "without a message".into()), FRAME_BYTES)))
+}
+
+/// What a crash says: its cause, and the functions it happened in, innermost first.
+pub(crate) fn trap(error: &Error) -> CallError {
+    if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
+        return CallError::Trap { message: format!("it exited with code {}", exit.0), frames: Vec::new() };
+    }
+    let root = error.root_cause().to_string();
+    if root.starts_with("too much data is being copied") {
+        return CallError::Limit { name: CALL_BYTES, limit: 0, used: 0 };
+    }
+    let message = match error.downcast_ref::<Trap>() {
+        Some(Trap::UnreachableCodeReached) => {
+            "it gave up (unreachable code: a panic or an abort; its last words are in the log)".to_owned()
+        }
+        Some(Trap::StackOverflow) => "its call stack is exhausted (endless recursion)".to_owned(),
+        Some(trap) => trap.to_string(),
+        None => root,
+    };
+    let frames = error.downcast_ref::<WasmBacktrace>().map(frames).unwrap_or_default();
+    CallError::Trap { message: inert(cut(&message, FRAME_BYTES)), frames }
+}
+
+/// wasmtime's own rendering has the names demangled: one line a function, `N: OFFSET - MODULE!FUNCTION`.
+fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
+    let text = backtrace.to_string();
+    let lines = text.lines().filter_map(|line| line.split_once('!').map(|(_, function)| inert(cut(function.trim(), FRAME_BYTES))));
+    lines.take(FRAMES).collect()
+}

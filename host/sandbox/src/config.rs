@@ -1,0 +1,140 @@
+//! wasmtime's settings, each chosen and none left to chance.
+//!
+//! Address space is reserved once and handed out in slots, so that a fresh instance costs microseconds. A slot reserves four GiB for each memory, though
+//! no guest gets near that: with them compiled code needs no bounds checks. A machine (or a limit on address space) that has no room for that gets
+//! on-demand allocation with small reservations instead: slower to start an instance, otherwise the same.
+
+use crate::memory::{INSTANCES, MEMORIES, TABLE_ELEMENTS, TABLES};
+use std::num::NonZeroUsize;
+use wasmtime::{Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, Strategy, WasmFeatures};
+
+/// Native stack for a guest's calls. Interpreters recurse deeply; twice wasmtime's own default.
+const WASM_STACK: usize = 1 << 20;
+/// The whole stack of a call: the guest's, and room for the host functions on top of it.
+const ASYNC_STACK: usize = 2 << 20;
+/// Bookkeeping of one core instance; large for interpreters with tens of thousands of functions.
+const CORE_INSTANCE_BYTES: usize = 10 << 20;
+/// Bookkeeping of a component: all its core instances together.
+const COMPONENT_INSTANCE_BYTES: usize = 20 << 20;
+/// Of each memory slot this much is cleaned by writing rather than by giving pages back: what a small connector touches in a run.
+const KEEP_RESIDENT: usize = 128 << 10;
+/// Functions of a crash that are kept: the innermost ones.
+pub(crate) const FRAMES: usize = 16;
+/// Address space behind each memory, where an access a little past the end is caught.
+const GUARD: u64 = 32 << 20;
+/// What a memory reserves at once where address space is scarce.
+const SMALL_RESERVATION: u64 = 16 << 20;
+
+/// The parts of WebAssembly that the supported toolchains (Rust, Go, Python, JavaScript, C) emit. Whatever is not here is refused when a file is loaded,
+/// so that a new proposal in a new wasmtime is a decision and not an accident.
+#[must_use]
+pub(crate) fn features() -> WasmFeatures {
+    WasmFeatures::MUTABLE_GLOBAL
+        | WasmFeatures::SATURATING_FLOAT_TO_INT
+        | WasmFeatures::SIGN_EXTENSION
+        | WasmFeatures::REFERENCE_TYPES
+        | WasmFeatures::MULTI_VALUE
+        | WasmFeatures::BULK_MEMORY
+        | WasmFeatures::SIMD
+        | WasmFeatures::FLOATS
+        | WasmFeatures::EXTENDED_CONST
+        | WasmFeatures::COMPONENT_MODEL
+}
+
+/// How memory is found for instances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Allocation {
+    /// From slots reserved at the start, for this many calls at a time and this many bytes each.
+    Pooling { calls: u32, memory_bytes: u64 },
+    /// From the system, each time.
+    OnDemand,
+}
+
+/// The settings of an engine.
+#[must_use]
+pub(crate) fn config(allocation: Allocation) -> Config {
+    let mut config = Config::new();
+    config.wasm_features(WasmFeatures::all() & !features(), false);
+    config.wasm_features(features(), true);
+    config.strategy(Strategy::Cranelift);
+    config.cranelift_opt_level(OptLevel::Speed);
+    config.epoch_interruption(true);
+    config.wasm_backtrace_max_frames(NonZeroUsize::new(FRAMES));
+    config.native_unwind_info(false);
+    config.max_wasm_stack(WASM_STACK);
+    config.async_stack_size(ASYNC_STACK);
+    config.memory_init_cow(true);
+    config.memory_guard_size(GUARD);
+    config.table_lazy_init(true);
+    match allocation {
+        Allocation::Pooling { calls, memory_bytes } => {
+            config.memory_reservation(4 << 30);
+            config.memory_may_move(false);
+            config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(calls, memory_bytes)));
+        }
+        Allocation::OnDemand => {
+            config.memory_reservation(SMALL_RESERVATION);
+            config.memory_may_move(true);
+            config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+        }
+    }
+    config
+}
+
+fn pool(calls: u32, memory_bytes: u64) -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(calls)
+        .total_core_instances(calls.saturating_mul(INSTANCES))
+        .total_memories(calls.saturating_mul(MEMORIES))
+        .total_tables(calls.saturating_mul(TABLES))
+        .total_stacks(calls)
+        .max_core_instances_per_component(INSTANCES)
+        .max_memories_per_component(MEMORIES)
+        .max_tables_per_component(TABLES)
+        .max_core_instance_size(CORE_INSTANCE_BYTES)
+        .max_component_instance_size(COMPONENT_INSTANCE_BYTES)
+        .max_memory_size(usize::try_from(memory_bytes).unwrap_or(usize::MAX).min(4 << 30))
+        .table_elements(TABLE_ELEMENTS)
+        .linear_memory_keep_resident(KEEP_RESIDENT)
+        .table_keep_resident(4096)
+        .async_stack_keep_resident(16 << 10)
+        .pagemap_scan(Enabled::Auto);
+    pool
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A change of this list is a decision: reviewed, and written here.
+    #[test]
+    fn the_allowed_features_are_these() {
+        let names: Vec<_> = features().iter_names().map(|(name, _)| name).collect();
+        let expected = [
+            "MUTABLE_GLOBAL",
+            "SATURATING_FLOAT_TO_INT",
+            "SIGN_EXTENSION",
+            "REFERENCE_TYPES",
+            "MULTI_VALUE",
+            "BULK_MEMORY",
+            "SIMD",
+            "FLOATS",
+            "EXTENDED_CONST",
+            "COMPONENT_MODEL",
+        ];
+        for name in expected {
+            assert!(names.contains(&name), "{name} is missing from {names:?}");
+        }
+        let implied = ["CALL_INDIRECT_OVERLONG", "BULK_MEMORY_OPT"];
+        for name in &names {
+            assert!(expected.contains(name) || implied.contains(name), "{name} is not on the list");
+        }
+    }
+
+    #[test]
+    fn both_ways_of_finding_memory_make_an_engine() {
+        for allocation in [Allocation::Pooling { calls: 2, memory_bytes: 64 << 20 }, Allocation::OnDemand] {
+            assert!(wasmtime::Engine::new(&config(allocation)).is_ok(), "{allocation:?}");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The engine: one for the process, made at the start; it loads modules.
+//!
+//! Loading is: look at the file, hash it, take its compiled form from the cache or compile it, compare what it needs with what is offered, resolve its
+//! imports. Reading the cache and compiling happen on a blocking thread, and one compilation at a time, so that a large file dropped into the folder
+//! never takes the runs that are under way their workers.
+
+use crate::cache::Cache;
+use crate::config::{Allocation, config};
+use crate::error::{EngineError, LoadError};
+use crate::module::{Facts, Module};
+use crate::state::State;
+use crate::ticker::Ticker;
+use crate::{glue, kind, needs, wasi};
+use sha2::{Digest, Sha256};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::Semaphore;
+use wasmtime::component::{Component, Linker};
+
+/// Slots beside those of runs: for modules that describe themselves and people who are linking.
+const SPARE_SLOTS: u32 = 8;
+
+/// What an engine is made for.
+#[derive(Clone)]
+pub struct EngineOptions {
+    /// Where compiled connectors are kept; none compiles at every start.
+    pub cache_dir: Option<PathBuf>,
+    /// The key of the cache's MACs: known to this host alone.
+    pub cache_key: [u8; 32],
+    /// How many runs there are at a time. More wait.
+    pub concurrent_runs: u32,
+    /// The most memory that any run may be given; address space is reserved for it.
+    pub max_memory_bytes: u64,
+}
+
+/// What modules and calls share.
+pub(crate) struct Shared {
+    pub(crate) engine: wasmtime::Engine,
+    linker: Linker<State>,
+    pub(crate) ticker: Ticker,
+    pub(crate) slots: Semaphore,
+    cache: Option<Cache>,
+    compiling: Semaphore,
+    pooling: bool,
+    /// The most memory a call can have here, whatever its limits say.
+    pub(crate) max_memory_bytes: u64,
+}
+
+/// Loads modules. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine(Arc<Shared>);
+
+impl Engine {
+    /// Makes the engine: reserves address space (or does without, with a warning), opens the cache, starts the ticking thread.
+    ///
+    /// # Errors
+    /// wasmtime can't work on this machine, the cache's folder can't be used, or the thread did not start.
+    pub fn new(options: EngineOptions) -> Result<Self, EngineError> {
+        let calls = options.concurrent_runs.saturating_add(SPARE_SLOTS);
+        let (engine, pooling) = allocate(calls, options.max_memory_bytes)?;
+        let cache = match &options.cache_dir {
+            Some(folder) => Some(Cache::open(folder, options.cache_key, &engine)?),
+            None => None,
+        };
+        let mut linker = Linker::new(&engine);
+        wasi::link(&mut linker).map_err(|error| EngineError::Setup(needs::chain(&error)))?;
+        glue::link(&mut linker).map_err(|error| EngineError::Setup(needs::chain(&error)))?;
+        let ticker = Ticker::start(&engine).map_err(|error| EngineError::Thread(error.to_string()))?;
+        let slots = Semaphore::new(usize::try_from(calls).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS));
+        let compiling = Semaphore::new(1);
+        let max_memory_bytes = options.max_memory_bytes;
+        Ok(Self(Arc::new(Shared { engine, linker, ticker, slots, cache, compiling, pooling, max_memory_bytes })))
+    }
+
+    /// Whether address space could be reserved. Without, starting an instance takes longer.
+    #[must_use]
+    pub fn pooling(&self) -> bool {
+        self.0.pooling
+    }
+
+    /// Loads a module from the bytes of its file.
+    ///
+    /// # Errors
+    /// Why it can't be used, in one line to stand behind the file's name.
+    pub async fn load(&self, bytes: &[u8]) -> Result<Module, LoadError> {
+        kind::check(bytes)?;
+        let hash: [u8; 32] = Sha256::digest(bytes).into();
+        let began = Instant::now();
+        let cached = self.from_cache(hash).await?;
+        let from_cache = cached.is_some();
+        let component = match cached {
+            Some(component) => component,
+            None => self.compile(bytes.to_vec(), hash).await?,
+        };
+        let exports = needs::compare(&self.0.engine, &component)?;
+        let resolved = self.0.linker.instantiate_pre(&component).map_err(|error| LoadError::Mismatch(needs::chain(&error)))?;
+        let facts = Facts { hash, size: bytes.len() as u64, compile_time: began.elapsed(), from_cache };
+        Module::new(Arc::clone(&self.0), resolved, exports, facts).map_err(|error| LoadError::Mismatch(needs::chain(&error)))
+    }
+
+    async fn from_cache(&self, hash: [u8; 32]) -> Result<Option<Component>, LoadError> {
+        if self.0.cache.is_none() {
+            return Ok(None);
+        }
+        let shared = Arc::clone(&self.0);
+        blocking(move || shared.cache.as_ref().and_then(|cache| cache.load(&shared.engine, &hash))).await
+    }
+
+    async fn compile(&self, bytes: Vec<u8>, hash: [u8; 32]) -> Result<Component, LoadError> {
+        let turn = self.0.compiling.acquire().await;
+        let shared = Arc::clone(&self.0);
+        let compiled = blocking(move || {
+            let component = Component::from_binary(&shared.engine, &bytes).map_err(|error| refusal(&error))?;
+            if let Some(cache) = &shared.cache {
+                match component.serialize() {
+                    Ok(code) => cache.store(&hash, &code),
+                    Err(error) => tracing::warn!(%error, "compiled code could not be kept"),
+                }
+            }
+            Ok(component)
+        })
+        .await?;
+        drop(turn);
+        compiled
+    }
+}
+
+/// An engine with reserved address space, or one without where there is no room for it.
+fn allocate(calls: u32, memory_bytes: u64) -> Result<(wasmtime::Engine, bool), EngineError> {
+    match wasmtime::Engine::new(&config(Allocation::Pooling { calls, memory_bytes })) {
+        Ok(engine) => Ok((engine, true)),
+        Err(error) => {
+            tracing::warn!(
+                error = %needs::chain(&error),
+                "no address space could be reserved for {calls} connectors at a time: memory is asked for at each run instead, which is slower; \
+                 fewer concurrent runs, or a higher limit on address space (ulimit -v), would bring it back"
+            );
+            match wasmtime::Engine::new(&config(Allocation::OnDemand)) {
+                Ok(engine) => Ok((engine, false)),
+                Err(error) => Err(EngineError::Setup(needs::chain(&error))),
+            }
+        }
+    }
+}
+
+/// Runs work that takes its time beside the async workers; a panic in there is the host's fault, and stays an error.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, LoadError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| LoadError::Host(format!("its work ended early: {error}")))
+}
+
+/// What the compiler's refusal means.
+fn refusal(error: &wasmtime::Error) -> LoadError {
+    let text = needs::chain(error);
+    let feature = ["support is not enabled", "not enabled", "must be enabled", "requires the", "is not supported", "unsupported"];
+    let size = ["exceeds the configured maximum", "exceeds the limit", "which exceeds"];
+    if size.iter().any(|word| text.contains(word)) {
+        LoadError::Host(format!("it needs more than a sandbox of this host has ({text})"))
+    } else if feature.iter().any(|word| text.contains(word)) {
+        LoadError::Feature(text)
+    } else {
+        LoadError::Invalid(text)
+    }
+}

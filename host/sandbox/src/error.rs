@@ -1,0 +1,177 @@
+//! What can go wrong, in words that say what was tried, what happened and what to do.
+//!
+//! A [`LoadError`] is about a file: one line, written to stand behind the file's name (`github.wasm: …`). A [`CallError`] is about one call of a module
+//! that loaded. Neither ever stops the host.
+
+use std::path::PathBuf;
+
+/// Why there is no engine: the host can't run any connector.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// wasmtime refuses its settings, with and without pooling.
+    #[error("the sandbox can't be set up on this machine: {0}")]
+    Setup(String),
+    /// The folder for compiled code can't be used.
+    #[error(
+        "the folder for compiled connectors, {path}, can't be used: {reason}; make it writable for the host alone, or set another data folder"
+    )]
+    Cache {
+        /// Which folder.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+    /// The ticking thread did not start.
+    #[error("the clock thread of the sandbox did not start: {0}")]
+    Thread(String),
+}
+
+/// Why a file can't be used as a connector. `Display` is one line that goes behind the file's name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// No bytes at all.
+    #[error("is empty: the copy was probably interrupted; copy the file again")]
+    Empty,
+    /// Zeros instead of content.
+    #[error("holds only zeros ({0} bytes): it was probably copied half, or its disk was full; copy the file again")]
+    Zeros(u64),
+    /// Ends in the middle.
+    #[error("ends too early (a section of {wanted} bytes at byte {at} has {there}): it was probably copied half; copy the file again")]
+    Truncated {
+        /// Where the unfinished section begins.
+        at: u64,
+        /// How long it says it is.
+        wanted: u64,
+        /// How much of it is there.
+        there: u64,
+    },
+    /// Larger than any connector this host takes.
+    #[error("has {size} bytes; this host loads connectors of up to {limit}. Build it with optimisation, and without debug information")]
+    TooLarge {
+        /// Its size.
+        size: u64,
+        /// The bound.
+        limit: u64,
+    },
+    /// Something else than WebAssembly.
+    #[error("is {0}, not a WebAssembly component: put the connector's .wasm file here")]
+    NotWasm(String),
+    /// A core module instead of a component.
+    #[error("is a core WebAssembly module, not a component: {0}")]
+    CoreModule(String),
+    /// A component in another format than 1.0's.
+    #[error("is a component in a binary format this host doesn't know (version {0}): build it with current tools")]
+    Format(u16),
+    /// A program for the command line.
+    #[error(
+        "is a command-line program (it exports {0}), not a connector: this host needs an export of sluice:connector/manifest@0.1.0. Build it as a library (cdylib) for the world source-connector"
+    )]
+    Command(String),
+    /// A web server.
+    #[error(
+        "is a web application (it exports {0}), not a connector: this host needs an export of sluice:connector/manifest@0.1.0; it was built for the world wasi:http/proxy"
+    )]
+    HttpProxy(String),
+    /// Built for another version of the contract.
+    #[error(
+        "was built for version {wanted} of sluice:connector, and this host offers 0.1.0: {}",
+        version_advice(*.newer)
+    )]
+    OtherVersion {
+        /// What it names.
+        wanted: String,
+        /// Whether that is newer than this host.
+        newer: bool,
+    },
+    /// Exports nothing that this host can run.
+    #[error(
+        "was built for another world: it exports {exports}, and this host needs {missing}. Build it for the world source-connector of sluice:connector@0.1.0"
+    )]
+    OtherWorld {
+        /// What it exports, shortened.
+        exports: String,
+        /// What is missing.
+        missing: String,
+    },
+    /// Needs an interface that is not offered.
+    #[error("needs {wanted}, which this host doesn't offer ({offered}): {cause}")]
+    MissingImport {
+        /// The interface or function.
+        wanted: String,
+        /// What is offered in its place.
+        offered: String,
+        /// The likely cause, and what to do.
+        cause: String,
+    },
+    /// An import or export has another shape.
+    #[error(
+        "doesn't fit the contract: {0}. It was probably built against a changed copy of the .wit files; build it against those of this host's version"
+    )]
+    Mismatch(String),
+    /// Needs more than a sandbox has.
+    #[error("needs {wanted} {what}, and a sandbox of this host has at most {limit}: {advice}")]
+    DoesNotFit {
+        /// Of what.
+        what: &'static str,
+        /// How much it needs.
+        wanted: u64,
+        /// How much there is.
+        limit: u64,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// Uses a part of WebAssembly that is not on the list.
+    #[error(
+        "uses a part of WebAssembly that this host doesn't allow ({0}): build it without that, with the compiler's default features for wasm32-wasip2"
+    )]
+    Feature(String),
+    /// Damaged, or rejected by the compiler.
+    #[error("is not a valid component ({0}): it was probably damaged on the way, or built with tools that don't fit together")]
+    Invalid(String),
+    /// The host's own trouble.
+    #[error("could not be compiled: {0}")]
+    Host(String),
+}
+
+fn version_advice(newer: bool) -> &'static str {
+    if newer { "update Sluice, or use an older release of the connector" } else { "use a newer release of the connector" }
+}
+
+fn innermost(frames: &[String]) -> String {
+    frames.first().map(|frame| format!(" (in {frame})")).unwrap_or_default()
+}
+
+/// Why a call did not return what it should.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The connector's own code gave up.
+    #[error("the connector crashed: {message}{}", innermost(.frames))]
+    Trap {
+        /// What happened.
+        message: String,
+        /// The innermost functions, by the names in the file.
+        frames: Vec<String>,
+    },
+    /// A bound of the run was passed.
+    #[error("the connector passed its limit of {limit} {name} (it was at {used})")]
+    Limit {
+        /// Which bound, in the words of the settings.
+        name: &'static str,
+        /// Its value.
+        limit: u64,
+        /// What was used, or asked for, when it was passed.
+        used: u64,
+    },
+    /// It was asked to end, and did not.
+    #[error("the run was cancelled, and the connector did not return by itself")]
+    Cancelled,
+    /// While describing itself it called something that it may not use yet.
+    #[error("the connector called {0} in `describe`: it may use nothing before it is approved, so `describe` returns a constant text")]
+    Refused(String),
+    /// The host's own code failed.
+    #[error("the host failed while the connector called it: {0}")]
+    Host(String),
+}

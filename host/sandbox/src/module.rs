@@ -1,0 +1,185 @@
+//! A connector that loaded: what it can do, and the three ways to enter it.
+
+use crate::bindings::exports::sluice::connector::{identity, manifest, source};
+use crate::call::{self, Answer, Entry, Export};
+use crate::engine::Shared;
+use crate::error::CallError;
+use crate::glue::convert;
+use crate::host::Host;
+use crate::log::LogLine;
+use crate::nobody::Nobody;
+use crate::state::State;
+use crate::wasi::FIXED_TIME_MS;
+use sluice_model::{Account, Failure, Limits, Outcome};
+use std::sync::Arc;
+use std::time::Duration;
+use wasmtime::component::InstancePre;
+
+/// Bytes of a manifest.
+const MANIFEST: u64 = 64 << 10;
+/// Time on the wall for `describe`, which has a second of CPU: a busy machine gets some patience, a sleeper does not.
+const DESCRIBE_WALL_MS: u64 = 10_000;
+
+/// What a module can be entered for, besides describing itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exports {
+    /// It can say whose account it is.
+    pub identity: bool,
+    /// It can bring data.
+    pub source: bool,
+}
+
+/// What a call used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// CPU time of the guest, ms.
+    pub cpu_ms: u64,
+    /// The same in µs: most calls take less than a millisecond.
+    pub cpu_us: u64,
+    /// Time on the wall, from the first instruction, ms.
+    pub wall_ms: u64,
+    /// The most linear memory it held, bytes.
+    pub memory_bytes: u64,
+    /// Calls into the contract's imports.
+    pub host_calls: u64,
+}
+
+/// How a call went; the `Host` comes back whatever happened.
+pub struct Report<T> {
+    /// What the connector answered, or why it did not.
+    pub result: Result<T, CallError>,
+    /// What was handed in.
+    pub host: Box<dyn Host>,
+    /// What it used.
+    pub usage: Usage,
+    /// What it wrote.
+    pub log: Vec<LogLine>,
+}
+
+/// A compiled connector with its imports resolved. Cheap to clone; calls don't disturb each other.
+#[derive(Clone)]
+pub struct Module(Arc<Inner>);
+
+struct Inner {
+    shared: Arc<Shared>,
+    pre: InstancePre<State>,
+    describe: manifest::GuestIndices,
+    identify: Option<identity::GuestIndices>,
+    sync: Option<source::GuestIndices>,
+    facts: Facts,
+}
+
+/// What is known of a module from loading it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts {
+    pub(crate) hash: [u8; 32],
+    pub(crate) size: u64,
+    pub(crate) compile_time: Duration,
+    pub(crate) from_cache: bool,
+}
+
+impl std::fmt::Debug for Module {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Module").field("facts", &self.0.facts).field("exports", &self.exports()).finish_non_exhaustive()
+    }
+}
+
+impl Module {
+    pub(crate) fn new(shared: Arc<Shared>, pre: InstancePre<State>, exports: Exports, facts: Facts) -> wasmtime::Result<Self> {
+        let describe = manifest::GuestIndices::new(&pre)?;
+        let identify = exports.identity.then(|| identity::GuestIndices::new(&pre)).transpose()?;
+        let sync = exports.source.then(|| source::GuestIndices::new(&pre)).transpose()?;
+        Ok(Self(Arc::new(Inner { shared, pre, describe, identify, sync, facts })))
+    }
+
+    /// SHA-256 of the file.
+    #[must_use]
+    pub fn hash(&self) -> [u8; 32] {
+        self.0.facts.hash
+    }
+
+    /// Bytes of the file.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.0.facts.size
+    }
+
+    /// How long it took to compile, or to load from the cache.
+    #[must_use]
+    pub fn compile_time(&self) -> Duration {
+        self.0.facts.compile_time
+    }
+
+    /// Whether the compiled code came from the cache.
+    #[must_use]
+    pub fn from_cache(&self) -> bool {
+        self.0.facts.from_cache
+    }
+
+    /// What it can be entered for.
+    #[must_use]
+    pub fn exports(&self) -> Exports {
+        Exports { identity: self.0.identify.is_some(), source: self.0.sync.is_some() }
+    }
+
+    /// The text of its manifest. Nothing is granted: one second of CPU, still clocks, and any call into the contract ends it.
+    ///
+    /// # Errors
+    /// What ended the call; `manifest-bytes` for a text over 64 KiB.
+    pub async fn describe(&self) -> Result<String, CallError> {
+        let limits = Limits { cpu_ms: 1000, wall_ms: DESCRIBE_WALL_MS, ..Limits::default() };
+        let nobody = Box::new(Nobody::new(FIXED_TIME_MS));
+        let state = State::new(Entry::Describe, nobody, &limits, self.0.shared.max_memory_bytes);
+        let (result, _, _) = call::perform(&self.0.shared, &self.0.pre, Export::Describe(&self.0.describe), state, &limits).await;
+        match result? {
+            Answer::Text(text) if text.len() as u64 <= MANIFEST => Ok(text),
+            Answer::Text(text) => Err(CallError::Limit { name: "manifest-bytes", limit: MANIFEST, used: text.len() as u64 }),
+            Answer::Account(_) | Answer::Outcome(_) => Err(other_answer()),
+        }
+    }
+
+    /// Asks whose account it is.
+    pub async fn identify(&self, host: Box<dyn Host>, limits: &Limits) -> Report<Result<Account, Failure>> {
+        let export = self.0.identify.as_ref().map(Export::Identify);
+        self.call(export, host, limits, |answer| match answer {
+            Answer::Account(Ok(account)) => match convert::account(account) {
+                Ok(account) => Ok(Ok(account)),
+                Err((name, limit, used)) => Err(CallError::Limit { name, limit: limit as u64, used: used as u64 }),
+            },
+            Answer::Account(Err(failure)) => Ok(Err(convert::failure(failure))),
+            Answer::Text(_) | Answer::Outcome(_) => Err(other_answer()),
+        })
+        .await
+    }
+
+    /// Brings data.
+    pub async fn sync(&self, host: Box<dyn Host>, limits: &Limits) -> Report<Result<Outcome, Failure>> {
+        let export = self.0.sync.as_ref().map(Export::Sync);
+        self.call(export, host, limits, |answer| match answer {
+            Answer::Outcome(outcome) => Ok(outcome.map(convert::outcome).map_err(convert::failure)),
+            Answer::Text(_) | Answer::Account(_) => Err(other_answer()),
+        })
+        .await
+    }
+
+    async fn call<T>(
+        &self,
+        export: Option<Export<'_>>,
+        host: Box<dyn Host>,
+        limits: &Limits,
+        read: impl FnOnce(Answer) -> Result<T, CallError>,
+    ) -> Report<T> {
+        let Some(export) = export else {
+            let result = Err(CallError::Host("this module doesn't export what it was to be entered for".into()));
+            return Report { result, host, usage: Usage::default(), log: Vec::new() };
+        };
+        let state = State::new(export.entry(), host, limits, self.0.shared.max_memory_bytes);
+        let (result, state, usage) = call::perform(&self.0.shared, &self.0.pre, export, state, limits).await;
+        let log = state.log.take();
+        Report { result: result.and_then(read), host: state.host, usage, log }
+    }
+}
+
+fn other_answer() -> CallError {
+    CallError::Host("another function answered than was called".into())
+}
