@@ -1,0 +1,71 @@
+//! The HTTP client library, with everything switched off that would do more than it was told: proxies from the environment, redirects, retries,
+//! cookies, referers, decompression (the gate decodes within its own bounds).
+//!
+//! HTTP/1.1 only. One request at a time on a connection keeps framing simple to bound, and no provider that we know needs more.
+
+use crate::gate::Timeouts;
+use crate::resolve::Judged;
+use rustls_platform_verifier::BuilderVerifierExt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// A connection is not kept longer than that without a request: a changed address is noticed within a minute.
+const IDLE: Duration = Duration::from_secs(60);
+/// As many as one session keeps in flight.
+const IDLE_PER_HOST: usize = 8;
+/// Headers of one answer.
+pub(crate) const MAX_HEADERS: usize = 128;
+
+/// TLS settings, made when first needed: reading the system's certificates takes some ms.
+#[derive(Default)]
+pub(crate) struct Tls(OnceLock<Result<rustls::ClientConfig, String>>);
+
+impl Tls {
+    fn config(&self) -> Result<rustls::ClientConfig, String> {
+        self.0.get_or_init(Self::make).clone()
+    }
+
+    fn make() -> Result<rustls::ClientConfig, String> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = || {
+            rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+                .with_safe_default_protocol_versions()
+                .map_err(|why| format!("setting up TLS failed: {why}"))
+        };
+        let mut config = match builder()?.with_platform_verifier() {
+            Ok(verified) => verified.with_no_client_auth(),
+            Err(why) => {
+                // Plain http to an upstream on this machine must still work; every https request then fails as not trusted.
+                tracing::warn!(
+                    "reading this machine's certificates failed ({why}): no https request will succeed; install ca-certificates"
+                );
+                builder()?.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth()
+            }
+        };
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(config)
+    }
+}
+
+/// A client that resolves and dials as `judged` says.
+pub(crate) fn client(tls: &Tls, judged: Judged, timeouts: &Timeouts) -> Result<reqwest::Client, String> {
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .no_gzip()
+        .no_brotli()
+        .no_zstd()
+        .no_deflate()
+        .http1_only()
+        .http1_max_headers(MAX_HEADERS)
+        .connect_timeout(timeouts.connect)
+        .pool_idle_timeout(IDLE)
+        .pool_max_idle_per_host(IDLE_PER_HOST)
+        .tcp_nodelay(true)
+        .dns_resolver(Arc::new(judged))
+        .tls_backend_preconfigured(tls.config()?)
+        .build()
+        .map_err(|why| format!("setting up the HTTP client failed: {}", why.without_url()))
+}

@@ -1,0 +1,146 @@
+//! One request on the wire, without any rule about who may send it: judge, dial, send, compare the address, hand over the open answer.
+
+use crate::client;
+use crate::gate::Shared;
+use crate::resolve::{self, IpRule, Judge, Judged, NotDialled};
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use sluice_model::request::FetchError;
+use std::collections::HashMap;
+use std::error::Error;
+use std::io;
+use std::sync::{Arc, PoisonError, RwLock};
+use tokio::time::{Instant, timeout_at};
+use url::Url;
+
+/// All header lines of one answer.
+pub(crate) const MAX_HEADER_BYTES: usize = 64 << 10;
+
+/// A request as it goes out.
+pub(crate) struct Outgoing {
+    pub(crate) method: Method,
+    /// After upstream mapping.
+    pub(crate) url: Url,
+    /// Whether the operator opened private addresses for this upstream.
+    pub(crate) open: bool,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Option<Bytes>,
+}
+
+/// The clients of one connector: one for each port and openness, made when first needed. A grant names few origins, so there are few.
+pub(crate) struct Wire {
+    shared: Arc<Shared>,
+    rule: IpRule,
+    clients: RwLock<HashMap<(u16, bool), Arc<Line>>>,
+}
+
+struct Line {
+    judge: Judge,
+    client: reqwest::Client,
+}
+
+impl Wire {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, rule: resolve::by_the_model, clients: RwLock::default() }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_rule(mut self, rule: IpRule) -> Self {
+        self.rule = rule;
+        self
+    }
+
+    pub(crate) fn judge(&self, url: &Url, open: bool) -> Judge {
+        Judge { own: self.shared.own.clone(), port: url.port_or_known_default().unwrap_or(0), open, rule: self.rule }
+    }
+
+    fn line(&self, judge: Judge) -> Result<Arc<Line>, FetchError> {
+        let key = (judge.port, judge.open);
+        if let Some(line) = self.clients.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Ok(Arc::clone(line));
+        }
+        let mut all = self.clients.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(line) = all.get(&key) {
+            return Ok(Arc::clone(line));
+        }
+        let judged = Judged { resolver: Arc::clone(&self.shared.resolver), judge: judge.clone() };
+        let client = client::client(&self.shared.tls, judged, &self.shared.timeouts).map_err(FetchError::Other)?;
+        let line = Arc::new(Line { judge, client });
+        all.insert(key, Arc::clone(&line));
+        Ok(line)
+    }
+
+    /// Sends, and waits for the end of the answer's headers.
+    pub(crate) async fn send(&self, out: Outgoing, deadline: Instant) -> Result<reqwest::Response, FetchError> {
+        let judge = self.judge(&out.url, out.open);
+        judge.literal(&out.url).map_err(not_dialled)?;
+        let line = self.line(judge)?;
+        let mut request = reqwest::Request::new(out.method, out.url);
+        *request.headers_mut() = out.headers;
+        *request.body_mut() = out.body.map(reqwest::Body::from);
+        let until = deadline.min(Instant::now() + self.shared.timeouts.first_byte);
+        let response =
+            timeout_at(until, line.client.execute(request)).await.map_err(|_| FetchError::Timeout)?.map_err(|why| classify(&why))?;
+        // What was dialled is what was judged, or nothing of the answer is used.
+        match response.remote_addr() {
+            Some(at) => line.judge.ip(at.ip()).map_err(not_dialled)?,
+            None => return Err(FetchError::Denied("the connection does not say where it leads".to_owned())),
+        }
+        let header_bytes: usize = response.headers().iter().map(|(n, v)| n.as_str().len() + v.len() + 4).sum();
+        if header_bytes > MAX_HEADER_BYTES {
+            return Err(FetchError::TooLarge(MAX_HEADER_BYTES as u64));
+        }
+        Ok(response)
+    }
+}
+
+fn not_dialled(why: NotDialled) -> FetchError {
+    match why {
+        NotDialled::Unknown => FetchError::Dns,
+        NotDialled::Refused(why) => FetchError::Denied(why),
+    }
+}
+
+/// The contract's word for what the client library reports. Nothing of its text is used: it may hold the URL.
+pub(crate) fn classify(error: &reqwest::Error) -> FetchError {
+    let mut at: Option<&(dyn Error + 'static)> = error.source();
+    while let Some(cause) = at {
+        if let Some(refused) = cause.downcast_ref::<NotDialled>() {
+            return not_dialled(refused.clone());
+        }
+        if cause.is::<rustls::Error>() {
+            return FetchError::Tls;
+        }
+        if let Some(hyper) = cause.downcast_ref::<hyper::Error>() {
+            if hyper.is_parse_too_large() {
+                return FetchError::TooLarge(MAX_HEADER_BYTES as u64);
+            }
+            if hyper.is_parse() {
+                return FetchError::Other("the answer is not HTTP".to_owned());
+            }
+            if hyper.is_incomplete_message() {
+                return FetchError::Interrupted;
+            }
+        }
+        if let Some(io) = cause.downcast_ref::<io::Error>() {
+            // An io::Error hides what it wraps from the chain of sources.
+            let inner = io.get_ref();
+            if let Some(refused) = inner.and_then(|i| i.downcast_ref::<NotDialled>()) {
+                return not_dialled(refused.clone());
+            }
+            if inner.is_some_and(|i| i.is::<rustls::Error>()) {
+                return FetchError::Tls;
+            }
+        }
+        at = cause.source();
+    }
+    if error.is_timeout() {
+        FetchError::Timeout
+    } else if error.is_connect() {
+        FetchError::Connect
+    } else if error.is_builder() {
+        FetchError::Other("the request could not be built".to_owned())
+    } else {
+        FetchError::Interrupted
+    }
+}
