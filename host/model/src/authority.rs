@@ -106,6 +106,9 @@ impl Authority {
                 if let Some(url) = &oauth2.revoke_url {
                     step("revoke", url);
                 }
+                if let Some(url) = &oauth2.issuer {
+                    step("issuer", url);
+                }
                 for (name, value) in &oauth2.authorize_params {
                     step(&format!("authorize with {name}={value}"), &oauth2.authorize_url);
                 }

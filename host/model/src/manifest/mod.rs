@@ -109,6 +109,9 @@ pub struct Oauth2 {
     pub token_url: String,
     /// RFC 7009, or the provider's own.
     pub revoke_url: Option<String>,
+    /// RFC 9207: what the provider sends as `iss` with every answer of its sign-in page. Where it is given, an answer without it is refused; where
+    /// it is not, an `iss` that comes must fit `authorize_url`.
+    pub issuer: Option<String>,
     /// Scopes asked for.
     pub scopes: Vec<String>,
     /// Between scopes; default a space.

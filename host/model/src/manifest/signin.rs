@@ -102,10 +102,11 @@ fn profile(raw: &RawAuth) -> Read<Auth> {
 fn misplaced(raw: &RawAuth) -> Read<()> {
     let at = |text: &Option<Placed<String>>| text.as_ref().map(|t| t.at);
     let first = |pairs: &[(Placed<String>, Placed<String>)]| pairs.first().map(|(key, _)| key.at);
-    let keys: [(&str, &[&str], Option<usize>); 13] = [
+    let keys: [(&str, &[&str], Option<usize>); 14] = [
         ("authorize-url", &["oauth2", "redirect"], at(&raw.authorize_url)),
         ("token-url", &["oauth2"], at(&raw.token_url)),
         ("revoke-url", &["oauth2"], at(&raw.revoke_url)),
+        ("issuer", &["oauth2"], at(&raw.issuer)),
         ("scopes", &["oauth2"], raw.scopes.as_ref().map(|list| list.first().map_or(raw.at, |s| s.at))),
         ("scope-separator", &["oauth2"], at(&raw.scope_separator)),
         ("authorize-params", &["oauth2"], first(&raw.authorize_params)),
@@ -182,6 +183,11 @@ fn oauth2(raw: &RawAuth, app_fields: &[AppField]) -> Read<Oauth2> {
         authorize_url: need(&raw.authorize_url, "authorize-url")?,
         token_url: need(&raw.token_url, "token-url")?,
         revoke_url: raw.revoke_url.as_ref().map(|text| bare_https_url(text, "`revoke-url` in [[auth]]")).transpose()?,
+        // Kept as it is written: RFC 9207 compares it as text.
+        issuer: match &raw.issuer {
+            Some(text) => bare_https_url(text, "`issuer` in [[auth]]").map(|_| Some(text.value.clone()))?,
+            None => None,
+        },
         scopes: scopes.iter().map(|s| s.value.clone()).collect(),
         scope_separator: separator.to_owned(),
         authorize_params: plain(&raw.authorize_params),
