@@ -1,8 +1,27 @@
-//! The schedule: what is due, who runs it, for how long.
+//! Claims: leases on what is due, taken in batches, fair, from an index.
+//!
+//! The problem: a million connections, of which a few are due; a blocked app whose connections are all due; one person with hundreds of
+//! connections beside another with one. The contract: only apps that run are asked, each by a range of the index on (app, due), which holds
+//! nothing that is paused or running; what is idle costs nothing. Apps take turns, and within a claim whoever has got least so far is next,
+//! so that no user takes more than their share while others wait. Runs that somebody asked for go before the rest.
+//!
+//! Bounds: a claim takes at most [`MOST`] leases and looks at most at [`LOOK`] due rows an app; over that many due rows of few users, those
+//! behind them wait for the next claim. The leases are one commit; what the runs need is read afterwards on a reader, in a handful of
+//! prepared statements each: with the lease taken, nothing of it changes under the run unless the epoch does.
 
-use crate::{App, Connection, ConnectionState, Credential, Store, StoreError};
+use crate::apply::WriterState;
+use crate::credentials::{self, Credential};
+use crate::names::parse_reason;
+use crate::{App, Connection, Store, StoreError, apps, connections};
+use rusqlite::{Connection as Database, OptionalExtension, params};
 use sluice_model::task::Reason;
 use sluice_model::{AppId, ConnectionId};
+use std::collections::{HashMap, HashSet, VecDeque};
+
+/// Leases of one claim.
+const MOST: usize = 256;
+/// Due rows of one app that one claim looks at.
+const LOOK: usize = 4_096;
 
 /// What a run must show at each commit: a connection, its epoch when the run began, and the lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,63 +82,207 @@ pub struct Claim {
     pub quotas: Vec<QuotaRow>,
 }
 
-/// What became of a wish to run now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Requested {
-    /// It is due.
-    Queued,
-    /// It runs already.
-    Running,
-    /// It cannot: this is why.
-    Paused(ConnectionState),
+/// The users of one app who have something due, the one who has waited longest first.
+struct Lane {
+    users: VecDeque<(i64, VecDeque<i64>)>,
+}
+
+impl Lane {
+    /// The next connection, of the user who got least so far.
+    fn next(&mut self, taken: &mut HashMap<i64, usize>) -> Option<i64> {
+        let least = self.users.iter().enumerate().min_by_key(|(_, (user, _))| taken.get(user).copied().unwrap_or(0)).map(|(at, _)| at)?;
+        let (user, mut waiting) = self.users.remove(least)?;
+        let connection = waiting.pop_front();
+        *taken.entry(user).or_insert(0) += 1;
+        if !waiting.is_empty() {
+            self.users.push_back((user, waiting));
+        }
+        connection
+    }
+}
+
+/// Apps that run now.
+pub(crate) const OPEN_APPS: &str = "SELECT id FROM app WHERE state = 'open' AND (blocked_until IS NULL OR blocked_until <= ?) ORDER BY id";
+/// What is due in an app, the longest waiting first.
+pub(crate) const DUE: &str =
+    "SELECT user, connection FROM work INDEXED BY work_due WHERE app = ? AND due <= ? AND kind = 'sync' ORDER BY due";
+/// What somebody asked for.
+pub(crate) const URGENT: &str =
+    "SELECT user, connection FROM work INDEXED BY work_urgent WHERE app = ? AND due <= ? AND priority > 0 AND kind = 'sync' ORDER BY due";
+
+fn lane(conn: &Database, sql: &str, app: i64, now: i64, limit: usize, skip: &HashSet<i64>) -> Result<Lane, StoreError> {
+    let mut users: VecDeque<(i64, VecDeque<i64>)> = VecDeque::new();
+    let mut places: HashMap<i64, usize> = HashMap::new();
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query(params![app, now])?;
+    let mut looked = 0;
+    while looked < LOOK && users.len() < limit {
+        let Some(row) = rows.next()? else { break };
+        looked += 1;
+        let (user, connection): (i64, i64) = (row.get(0)?, row.get(1)?);
+        if skip.contains(&connection) {
+            continue;
+        }
+        let place = *places.entry(user).or_insert_with(|| {
+            users.push_back((user, VecDeque::new()));
+            users.len() - 1
+        });
+        if let Some((_, waiting)) = users.get_mut(place)
+            && waiting.len() < limit
+        {
+            waiting.push_back(connection);
+        }
+    }
+    Ok(Lane { users })
+}
+
+/// Which connections are next.
+pub(crate) fn pick(conn: &Database, state: &mut WriterState, now: i64, limit: usize) -> Result<Vec<i64>, StoreError> {
+    let mut apps: Vec<i64> = conn.prepare_cached(OPEN_APPS)?.query_map([now], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    if apps.is_empty() || limit == 0 {
+        return Ok(Vec::new());
+    }
+    let turn = state.turn % apps.len();
+    apps.rotate_left(turn);
+    state.turn = state.turn.wrapping_add(1);
+    let mut picked = Vec::new();
+    let mut seen = HashSet::new();
+    let mut taken = HashMap::new();
+    for sql in [URGENT, DUE] {
+        let mut lanes = apps.iter().map(|app| lane(conn, sql, *app, now, limit, &seen)).collect::<Result<Vec<_>, _>>()?;
+        loop {
+            let before = picked.len();
+            for lane in &mut lanes {
+                if picked.len() == limit {
+                    return Ok(picked);
+                }
+                if let Some(connection) = lane.next(&mut taken) {
+                    seen.insert(connection);
+                    picked.push(connection);
+                }
+            }
+            if picked.len() == before {
+                break;
+            }
+        }
+    }
+    Ok(picked)
+}
+
+/// A lease that was taken.
+struct Leased {
+    fence: Fence,
+    reason: Reason,
+    attempts: u32,
+}
+
+fn lease(conn: &Database, state: &mut WriterState, incarnation: i64, connection: i64, now: i64) -> Result<Option<Leased>, StoreError> {
+    state.lease += 1;
+    let owner = incarnation << 32 | (state.lease & 0xFFFF_FFFF);
+    let epoch: Option<i64> = conn
+        .prepare_cached(
+            "UPDATE connection SET owner = ?, leased_at = ?, run = NULL WHERE id = ? AND owner = 0 AND erasing = 0 RETURNING epoch",
+        )?
+        .query_row(params![owner, now, connection], |row| row.get(0))
+        .optional()?;
+    let (reason, attempts) = conn
+        .prepare_cached(
+            "UPDATE work SET due = NULL, priority = 0 WHERE connection = ? AND kind = 'sync' AND subject = 0 RETURNING reason, attempts",
+        )?
+        .query_row([connection], |row| Ok((parse_reason(row.get_ref(0)?.as_str().unwrap_or("")), row.get(1)?)))?;
+    let fence = |epoch| Fence { connection: ConnectionId(connection), epoch, owner };
+    Ok(epoch.map(|epoch| Leased { fence: fence(epoch), reason, attempts }))
+}
+
+/// Everything that a run needs.
+fn details(conn: &Database, leased: &Leased, known: &mut HashMap<AppId, App>) -> Result<Option<Claim>, StoreError> {
+    let id = leased.fence.connection.0;
+    let Some(connection) = connections::load(conn, "c.id = ?", [id])? else { return Ok(None) };
+    let app = match known.get(&connection.app) {
+        Some(app) => app.clone(),
+        None => {
+            let app = apps::load_app(conn, connection.app)?.ok_or(StoreError::Missing("app"))?;
+            known.insert(connection.app, app.clone());
+            app
+        }
+    };
+    let user_time_zone =
+        conn.prepare_cached("SELECT time_zone FROM user WHERE id = ?")?.query_row([connection.user.0], |row| row.get(0))?;
+    let (cursor, cursor_version, last_complete) = conn
+        .prepare_cached("SELECT cursor, cursor_version, last_complete FROM task WHERE connection = ? AND kind = 'sync'")?
+        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let state = conn
+        .prepare_cached("SELECT key, value FROM state WHERE connection = ? ORDER BY key")?
+        .query_map([id], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    let quotas = conn
+        .prepare_cached("SELECT connection, name, used, remaining, reset_at FROM quota WHERE app = ? AND connection IN (0, ?)")?
+        .query_map([connection.app.0, id], |row| {
+            let whose: i64 = row.get(0)?;
+            Ok(QuotaRow {
+                app: connection.app,
+                connection: (whose != 0).then_some(ConnectionId(whose)),
+                name: row.get(1)?,
+                used: row.get::<_, i64>(2)?.unsigned_abs(),
+                remaining: row.get::<_, Option<i64>>(3)?.map(i64::unsigned_abs),
+                reset_at: row.get(4)?,
+            })
+        })?
+        .collect::<Result<_, _>>()?;
+    let data_key = connection.data_key.clone();
+    Ok(Some(Claim {
+        fence: leased.fence,
+        connection,
+        reason: leased.reason,
+        attempts: leased.attempts,
+        cursor,
+        cursor_version,
+        last_complete,
+        app,
+        user_time_zone,
+        credentials: credentials::load(conn, id)?,
+        data_key,
+        state,
+        quotas,
+    }))
 }
 
 impl Store {
-    /// Begins a host's life: a new incarnation, after freeing what dead ones held (their runs end as interrupted and are due again).
+    /// Takes leases on what is due, at most 256: apps in turn, and whoever got least so far first.
     ///
     /// # Errors
-    /// The store failed.
-    pub async fn start_incarnation(&self, now: i64, alive_until: i64) -> Result<i64, StoreError> {
-        self.unfinished((now, alive_until)).await
-    }
-
-    /// Goes on living. False when others have declared this incarnation dead: stop everything.
-    ///
-    /// # Errors
-    /// The store failed.
-    pub async fn heartbeat(&self, incarnation: i64, alive_until: i64) -> Result<bool, StoreError> {
-        self.unfinished((incarnation, alive_until)).await
-    }
-
-    /// Takes leases on what is due: round-robin over open apps, and over users while others wait.
-    ///
-    /// # Errors
-    /// The store failed.
+    /// [`StoreError::Fenced`] when the incarnation has been declared dead, or the store failed.
     pub async fn claim(&self, incarnation: i64, now: i64, limit: usize) -> Result<Vec<Claim>, StoreError> {
-        self.unfinished((incarnation, now, limit)).await
-    }
-
-    /// When something is due next among apps that are not paused, ms.
-    ///
-    /// # Errors
-    /// The store failed.
-    pub async fn next_due(&self) -> Result<Option<i64>, StoreError> {
-        self.unfinished(()).await
-    }
-
-    /// Makes a connection due now.
-    ///
-    /// # Errors
-    /// [`StoreError::Missing`], or the store failed.
-    pub async fn request_run(&self, connection: ConnectionId, reason: Reason, now: i64) -> Result<Requested, StoreError> {
-        self.unfinished((connection, reason, now)).await
-    }
-
-    /// Gives leases back unused; their connections are due at once. A lease that is no longer held is passed over.
-    ///
-    /// # Errors
-    /// The store failed.
-    pub async fn release(&self, fences: Vec<Fence>) -> Result<(), StoreError> {
-        self.unfinished(fences).await
+        let leased = self
+            .write(move |conn, state| {
+                if !conn.prepare_cached("SELECT 1 FROM host WHERE id = ?")?.exists([incarnation])? {
+                    return Err(StoreError::Fenced);
+                }
+                let mut leased = Vec::new();
+                for connection in pick(conn, state, now, limit.min(MOST))? {
+                    leased.extend(lease(conn, state, incarnation, connection, now)?);
+                }
+                Ok(leased)
+            })
+            .await?;
+        if leased.is_empty() {
+            return Ok(Vec::new());
+        }
+        let fences: Vec<Fence> = leased.iter().map(|leased| leased.fence).collect();
+        let read = self
+            .read(move |conn| {
+                let mut known = HashMap::new();
+                let mut claims = Vec::with_capacity(leased.len());
+                for leased in &leased {
+                    // One that was disconnected in between is no claim any more.
+                    claims.extend(details(conn, leased, &mut known)?);
+                }
+                Ok(claims)
+            })
+            .await;
+        if read.is_err() {
+            self.release(fences).await?;
+        }
+        read
     }
 }

@@ -1,26 +1,57 @@
 //! Everything that Sluice keeps, and the only place that knows SQL.
+//!
+//! The problem: entries from many connections arrive in bursts, are mostly the same as last time, come late and out of order, and every one
+//! that was acknowledged must survive a kill at any instant. The contract is [`Batch`]: entries, cursor, connector state, the run's row and
+//! what is next are committed as one, or not at all, and only by the run that holds the lease. What callers hand over is plain data; no
+//! closure and no SQL crosses this crate's edge.
+//!
+//! | part | idea |
+//! | --- | --- |
+//! | [`Ingest`] | judging, days, hashing, sorting: off the writer's thread |
+//! | `writer` | one thread gathers what waits into one durable commit |
+//! | `apply`, `merge`, `tally`, `days` | a batch: fence, one range scan, counters by series and day |
+//! | `claim` | leases on what is due, from an index, fair between apps and users |
+//! | `people`, `apps`, `connections`, `credentials` | who, through what, to what, with which keys |
+//! | `read`, `runs` | a page at a time, on connections of their own |
+//! | `erase` | leaving, in slices, so that nothing of it is in any file |
+//! | `open` | what is refused, and how a database begins |
 #![forbid(unsafe_code)]
 
+mod apply;
 mod apps;
 mod batch;
 mod claim;
 mod connections;
+mod credentials;
+mod days;
+mod erase;
 mod error;
 mod ingest;
+mod merge;
 mod metrics;
+mod names;
+mod open;
 mod people;
 mod read;
+mod revocations;
 mod runs;
+mod schedule;
 mod store;
+mod tally;
+mod writer;
 
 pub use apps::{App, AppState};
 pub use batch::{Batch, Committed, Counts, Finish, LogLine, Pending, RunOutcome, RunStart};
-pub use claim::{Claim, Fence, QuotaRow, Requested};
-pub use connections::{Connection, ConnectionFilter, ConnectionState, Credential, DataChoice, Erased, NewCredential, NewLink};
+pub use claim::{Claim, Fence, QuotaRow};
+pub use connections::{Connection, ConnectionFilter, ConnectionState, NewLink};
+pub use credentials::{Credential, NewCredential};
+pub use erase::{DataChoice, Erased};
 pub use error::{CommitError, MetricChanged, OpenError, StoreError};
 pub use ingest::{Ingest, Op, UnknownZone};
 pub use metrics::MetricIds;
 pub use people::{Audit, Flow, NewUser, Session, Ticket, User};
 pub use read::{DailyQuery, DailyView, EntryQuery, EntryView, MetricSummary, Page};
+pub use revocations::{NewRevocation, Revocation};
 pub use runs::RunView;
+pub use schedule::Requested;
 pub use store::Store;

@@ -5,6 +5,7 @@
 //! rows that ended long ago are swept away when a new one is made.
 
 use crate::{Store, StoreError};
+use rusqlite::{OptionalExtension, Row, params};
 use sluice_model::{ConnectionId, UserId};
 
 /// Someone to be made.
@@ -103,13 +104,46 @@ pub struct Audit {
     pub detail: String,
 }
 
+/// Sessions and flows that ended so long ago are swept when a new one is made; until then the caller can still say "expired".
+const SWEEP_AFTER: i64 = 24 * 3_600_000;
+/// Rows of the audit trail in one answer.
+const AUDIT_ROWS: usize = 10_000;
+
+const USER: &str = "SELECT id, name, time_zone, password_hash, owner, created_at FROM user";
+
+fn read_user(row: &Row<'_>) -> Result<User, rusqlite::Error> {
+    Ok(User {
+        id: UserId(row.get(0)?),
+        name: row.get(1)?,
+        time_zone: row.get(2)?,
+        password_hash: row.get(3)?,
+        owner: row.get(4)?,
+        created_at: row.get(5)?,
+    })
+}
+
+fn read_ticket(row: &Row<'_>) -> Result<Ticket, rusqlite::Error> {
+    Ok(Ticket { hash: row.get(0)?, kind: row.get(1)?, user: row.get::<_, Option<i64>>(2)?.map(UserId), expires_at: row.get(3)? })
+}
+
+/// A change of one row that must be there.
+fn must(changed: usize, what: &'static str) -> Result<(), StoreError> {
+    if changed == 0 { Err(StoreError::Missing(what)) } else { Ok(()) }
+}
+
 impl Store {
     /// Makes a user. A name that is taken, or a second owner, is refused.
     ///
     /// # Errors
     /// [`StoreError::Refused`], or the store failed.
     pub async fn create_user(&self, user: NewUser) -> Result<UserId, StoreError> {
-        self.unfinished(user).await
+        let now = self.now();
+        self.write(move |conn, _| {
+            conn.prepare_cached("INSERT INTO user (name, time_zone, password_hash, owner, created_at) VALUES (?, ?, ?, ?, ?)")?
+                .execute(params![user.name, user.time_zone, user.password_hash, user.owner, now])?;
+            Ok(UserId(conn.last_insert_rowid()))
+        })
+        .await
     }
 
     /// The operator's own account, once it is set up.
@@ -117,7 +151,7 @@ impl Store {
     /// # Errors
     /// The store failed.
     pub async fn owner(&self) -> Result<Option<User>, StoreError> {
-        self.unfinished(()).await
+        self.read(|conn| Ok(conn.prepare_cached(&format!("{USER} WHERE owner = 1"))?.query_row([], read_user).optional()?)).await
     }
 
     /// A user by id.
@@ -125,7 +159,7 @@ impl Store {
     /// # Errors
     /// The store failed.
     pub async fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
-        self.unfinished(id).await
+        self.read(move |conn| Ok(conn.prepare_cached(&format!("{USER} WHERE id = ?"))?.query_row([id.0], read_user).optional()?)).await
     }
 
     /// A user by name, exactly as stored.
@@ -133,7 +167,8 @@ impl Store {
     /// # Errors
     /// The store failed.
     pub async fn user_by_name(&self, name: &str) -> Result<Option<User>, StoreError> {
-        self.unfinished(name.to_owned()).await
+        let name = name.to_owned();
+        self.read(move |conn| Ok(conn.prepare_cached(&format!("{USER} WHERE name = ?"))?.query_row([name], read_user).optional()?)).await
     }
 
     /// Sets a password hash and ends that user's sessions.
@@ -141,7 +176,12 @@ impl Store {
     /// # Errors
     /// [`StoreError::Missing`], or the store failed.
     pub async fn set_password(&self, user: UserId, hash: String) -> Result<(), StoreError> {
-        self.unfinished((user, hash)).await
+        self.write(move |conn, _| {
+            let changed = conn.prepare_cached("UPDATE user SET password_hash = ? WHERE id = ?")?.execute(params![hash, user.0])?;
+            conn.prepare_cached("DELETE FROM session WHERE user = ?")?.execute([user.0])?;
+            must(changed, "user")
+        })
+        .await
     }
 
     /// Sets a user's zone. Days already stored stay where they are.
@@ -149,7 +189,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::Missing`], or the store failed.
     pub async fn set_time_zone(&self, user: UserId, time_zone: String) -> Result<(), StoreError> {
-        self.unfinished((user, time_zone)).await
+        self.write(move |conn, _| {
+            must(conn.prepare_cached("UPDATE user SET time_zone = ? WHERE id = ?")?.execute(params![time_zone, user.0])?, "user")
+        })
+        .await
     }
 
     /// Keeps a new session.
@@ -157,7 +200,13 @@ impl Store {
     /// # Errors
     /// The store failed.
     pub async fn create_session(&self, session: Session) -> Result<(), StoreError> {
-        self.unfinished(session).await
+        self.write(move |conn, _| {
+            conn.prepare_cached("DELETE FROM session WHERE absolute_until < ?")?.execute([session.created_at - SWEEP_AFTER])?;
+            conn.prepare_cached("INSERT INTO session (hash, user, created_at, idle_until, absolute_until) VALUES (?, ?, ?, ?, ?)")?
+                .execute(params![session.hash, session.user.0, session.created_at, session.idle_until, session.absolute_until])?;
+            Ok(())
+        })
+        .await
     }
 
     /// The session of that hash, whatever its age.
@@ -165,7 +214,22 @@ impl Store {
     /// # Errors
     /// The store failed.
     pub async fn session(&self, hash: &[u8; 32]) -> Result<Option<Session>, StoreError> {
-        self.unfinished(*hash).await
+        let hash = *hash;
+        self.read(move |conn| {
+            Ok(conn
+                .prepare_cached("SELECT user, created_at, idle_until, absolute_until FROM session WHERE hash = ?")?
+                .query_row([hash], |row| {
+                    Ok(Session {
+                        hash,
+                        user: UserId(row.get(0)?),
+                        created_at: row.get(1)?,
+                        idle_until: row.get(2)?,
+                        absolute_until: row.get(3)?,
+                    })
+                })
+                .optional()?)
+        })
+        .await
     }
 
     /// Moves the idle limit of a session.
@@ -173,7 +237,12 @@ impl Store {
     /// # Errors
     /// The store failed.
     pub async fn touch_session(&self, hash: &[u8; 32], idle_until: i64) -> Result<(), StoreError> {
-        self.unfinished((*hash, idle_until)).await
+        let hash = *hash;
+        self.write(move |conn, _| {
+            conn.prepare_cached("UPDATE session SET idle_until = ? WHERE hash = ?")?.execute(params![idle_until, hash])?;
+            Ok(())
+        })
+        .await
     }
 
     /// Ends a session; one that is not there is no error.
@@ -181,7 +250,12 @@ impl Store {
     /// # Errors
     /// The store failed.
     pub async fn end_session(&self, hash: &[u8; 32]) -> Result<(), StoreError> {
-        self.unfinished(*hash).await
+        let hash = *hash;
+        self.write(move |conn, _| {
+            conn.prepare_cached("DELETE FROM session WHERE hash = ?")?.execute([hash])?;
+            Ok(())
+        })
+        .await
     }
 
     /// Ends all sessions of a user.
@@ -189,7 +263,11 @@ impl Store {
     /// # Errors
     /// The store failed.
     pub async fn end_sessions(&self, user: UserId) -> Result<(), StoreError> {
-        self.unfinished(user).await
+        self.write(move |conn, _| {
+            conn.prepare_cached("DELETE FROM session WHERE user = ?")?.execute([user.0])?;
+            Ok(())
+        })
+        .await
     }
 
     /// Keeps a one-time link; others of the same kind and user end.
@@ -197,7 +275,18 @@ impl Store {
     /// # Errors
     /// The store failed.
     pub async fn put_ticket(&self, ticket: Ticket) -> Result<(), StoreError> {
-        self.unfinished(ticket).await
+        self.write(move |conn, _| {
+            let user = ticket.user.map(|user| user.0);
+            conn.prepare_cached("DELETE FROM ticket WHERE kind = ? AND user IS ?")?.execute(params![ticket.kind, user])?;
+            conn.prepare_cached("INSERT INTO ticket (hash, kind, user, expires_at) VALUES (?, ?, ?, ?)")?.execute(params![
+                ticket.hash,
+                ticket.kind,
+                user,
+                ticket.expires_at
+            ])?;
+            Ok(())
+        })
+        .await
     }
 
     /// Looks at a one-time link without using it up.
@@ -205,7 +294,14 @@ impl Store {
     /// # Errors
     /// The store failed.
     pub async fn peek_ticket(&self, hash: &[u8; 32]) -> Result<Option<Ticket>, StoreError> {
-        self.unfinished(*hash).await
+        let hash = *hash;
+        self.read(move |conn| {
+            Ok(conn
+                .prepare_cached("SELECT hash, kind, user, expires_at FROM ticket WHERE hash = ?")?
+                .query_row([hash], read_ticket)
+                .optional()?)
+        })
+        .await
     }
 
     /// Uses a one-time link up: of two callers one gets it.
@@ -213,7 +309,14 @@ impl Store {
     /// # Errors
     /// The store failed.
     pub async fn take_ticket(&self, hash: &[u8; 32]) -> Result<Option<Ticket>, StoreError> {
-        self.unfinished(*hash).await
+        let hash = *hash;
+        self.write(move |conn, _| {
+            Ok(conn
+                .prepare_cached("DELETE FROM ticket WHERE hash = ? RETURNING hash, kind, user, expires_at")?
+                .query_row([hash], read_ticket)
+                .optional()?)
+        })
+        .await
     }
 
     /// Keeps a sign-in that is under way.
@@ -221,7 +324,26 @@ impl Store {
     /// # Errors
     /// The store failed.
     pub async fn start_flow(&self, flow: Flow) -> Result<(), StoreError> {
-        self.unfinished(flow).await
+        self.write(move |conn, _| {
+            conn.prepare_cached("DELETE FROM flow WHERE expires_at < ?")?.execute([flow.created_at - SWEEP_AFTER])?;
+            conn.prepare_cached(
+                "INSERT INTO flow (state_hash, session, user, connector, profile, relink, sealed, created_at, expires_at)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            )?
+            .execute(params![
+                flow.state_hash,
+                flow.session,
+                flow.user.0,
+                flow.connector,
+                flow.profile,
+                flow.relink.map(|connection| connection.0),
+                flow.sealed,
+                flow.created_at,
+                flow.expires_at
+            ])?;
+            Ok(())
+        })
+        .await
     }
 
     /// Takes a flow out, whatever its age: of two callers one gets it, and a failed callback burns it.
@@ -229,7 +351,29 @@ impl Store {
     /// # Errors
     /// The store failed.
     pub async fn take_flow(&self, state_hash: &[u8; 32]) -> Result<Option<Flow>, StoreError> {
-        self.unfinished(*state_hash).await
+        let state_hash = *state_hash;
+        self.write(move |conn, _| {
+            Ok(conn
+                .prepare_cached(
+                    "DELETE FROM flow WHERE state_hash = ?
+                     RETURNING session, user, connector, profile, relink, sealed, created_at, expires_at",
+                )?
+                .query_row([state_hash], |row| {
+                    Ok(Flow {
+                        state_hash,
+                        session: row.get(0)?,
+                        user: UserId(row.get(1)?),
+                        connector: row.get(2)?,
+                        profile: row.get(3)?,
+                        relink: row.get::<_, Option<i64>>(4)?.map(ConnectionId),
+                        sealed: row.get(5)?,
+                        created_at: row.get(6)?,
+                        expires_at: row.get(7)?,
+                    })
+                })
+                .optional()?)
+        })
+        .await
     }
 
     /// Notes who did what.
@@ -237,7 +381,17 @@ impl Store {
     /// # Errors
     /// The store failed.
     pub async fn audit(&self, audit: Audit) -> Result<(), StoreError> {
-        self.unfinished(audit).await
+        self.write(move |conn, _| {
+            conn.prepare_cached("INSERT INTO audit (at, user, kind, connection, detail) VALUES (?, ?, ?, ?, ?)")?.execute(params![
+                audit.at,
+                audit.user.map(|user| user.0),
+                audit.kind,
+                audit.connection.map(|connection| connection.0),
+                audit.detail
+            ])?;
+            Ok(())
+        })
+        .await
     }
 
     /// The latest notes, newest first.
@@ -245,6 +399,20 @@ impl Store {
     /// # Errors
     /// The store failed.
     pub async fn audit_log(&self, limit: usize) -> Result<Vec<Audit>, StoreError> {
-        self.unfinished(limit).await
+        self.read(move |conn| {
+            let limit = i64::try_from(limit.min(AUDIT_ROWS)).unwrap_or(0);
+            let mut statement = conn.prepare_cached("SELECT at, user, kind, connection, detail FROM audit ORDER BY id DESC LIMIT ?")?;
+            let rows = statement.query_map([limit], |row| {
+                Ok(Audit {
+                    at: row.get(0)?,
+                    user: row.get::<_, Option<i64>>(1)?.map(UserId),
+                    kind: row.get(2)?,
+                    connection: row.get::<_, Option<i64>>(3)?.map(ConnectionId),
+                    detail: row.get(4)?,
+                })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
     }
 }

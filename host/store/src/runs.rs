@@ -1,6 +1,11 @@
-//! Rows of runs.
+//! Rows of runs, as people see them.
+//!
+//! A row stands for one run, or for several in a row that went the same way and changed nothing, so that a connection that is polled for a
+//! year without news has a handful of rows. Logs lie aside.
 
+use crate::names::{parse_outcome, parse_reason};
 use crate::{Counts, LogLine, RunOutcome, Store, StoreError};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use sluice_model::task::Reason;
 use sluice_model::{ConnectionId, RunId};
 
@@ -37,20 +42,62 @@ pub struct RunView {
     pub connector_version: String,
 }
 
+/// Rows of one answer.
+const RUN_ROWS: usize = 10_000;
+
+const RUN: &str = "SELECT id, connection, reason, started_at, ended_at, last_ended_at, repeats, outcome, code, message, inserted, updated,
+  unchanged, deleted, older, requests, problems, version FROM run";
+
+fn read_run(row: &Row<'_>) -> Result<RunView, rusqlite::Error> {
+    let count = |at: usize| row.get::<_, i64>(at).map(i64::unsigned_abs);
+    Ok(RunView {
+        id: RunId(row.get(0)?),
+        connection: ConnectionId(row.get(1)?),
+        reason: parse_reason(row.get_ref(2)?.as_str().unwrap_or("")),
+        started_at: row.get(3)?,
+        ended_at: row.get(4)?,
+        last_ended_at: row.get(5)?,
+        repeats: row.get(6)?,
+        outcome: parse_outcome(row.get_ref(7)?.as_str().unwrap_or("")),
+        failure_code: row.get(8)?,
+        message: row.get(9)?,
+        counts: Counts { inserted: count(10)?, updated: count(11)?, unchanged: count(12)?, deleted: count(13)?, older: count(14)? },
+        requests: count(15)?,
+        problems: row.get(16)?,
+        connector_version: row.get(17)?,
+    })
+}
+
+pub(crate) fn last_run(conn: &Connection, connection: ConnectionId) -> Result<Option<RunView>, StoreError> {
+    let sql = format!("{RUN} WHERE connection = ? ORDER BY id DESC LIMIT 1");
+    Ok(conn.prepare_cached(&sql)?.query_row([connection.0], read_run).optional()?)
+}
+
 impl Store {
     /// The latest runs of a connection, newest first.
     ///
     /// # Errors
     /// The store failed.
     pub async fn runs(&self, connection: ConnectionId, limit: usize) -> Result<Vec<RunView>, StoreError> {
-        self.unfinished((connection, limit)).await
+        self.read(move |conn| {
+            let limit = i64::try_from(limit.min(RUN_ROWS)).unwrap_or(0);
+            let mut statement = conn.prepare_cached(&format!("{RUN} WHERE connection = ? ORDER BY id DESC LIMIT ?"))?;
+            let rows = statement.query_map(params![connection.0, limit], read_run)?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
     }
 
-    /// A run's log, in order.
+    /// A run's log, in order; of a row that stands for several, the first run's and then the latest's.
     ///
     /// # Errors
     /// The store failed.
     pub async fn run_log(&self, run: RunId) -> Result<Vec<LogLine>, StoreError> {
-        self.unfinished(run).await
+        self.read(move |conn| {
+            let mut statement = conn.prepare_cached("SELECT at, level, text FROM run_log WHERE run = ? ORDER BY part, n")?;
+            let rows = statement.query_map([run.0], |row| Ok(LogLine { at: row.get(0)?, level: row.get(1)?, text: row.get(2)? }))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
     }
 }
