@@ -84,7 +84,11 @@ pub fn parse_url(text: &str) -> Result<Url, BadUrl> {
 
 /// `host:port`, `[::1]:port`.
 pub(crate) fn split_port(authority: &str) -> (&str, Option<&str>) {
-    let from = authority.rfind(']').map_or(0, |at| at + 1);
+    let from = match authority.rfind(']') {
+        Some(at) => at + 1,
+        None if authority.starts_with('[') => return (authority, None),
+        None => 0,
+    };
     match authority.get(from..).and_then(|rest| rest.find(':')) {
         Some(at) => (authority.get(..from + at).unwrap_or_default(), authority.get(from + at + 1..)),
         None => (authority, None),

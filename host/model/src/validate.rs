@@ -18,6 +18,8 @@ pub const MAX_SERIES_BYTES: usize = 256;
 pub const MAX_LABEL_BYTES: usize = 512;
 /// The longest detail, as the contract says.
 pub const MAX_DETAIL_BYTES: usize = 16 << 10;
+/// The deepest nesting of a detail: beyond it common JSON readers, SQLite's among them, give up.
+pub const MAX_DETAIL_DEPTH: usize = 100;
 /// The most samples of one entry: a day at one a second is 86,400.
 pub const MAX_SAMPLES: usize = 100_000;
 /// The latest a sample may lie after its entry's `when`: 32 days, longer than any recording, so that an absolute time taken for an offset shows.
@@ -244,6 +246,9 @@ fn check_detail(detail: &str) -> Result<(), String> {
     if !detail.trim_start().starts_with('{') {
         return Err("`detail` is a JSON object: it begins with a brace".to_owned());
     }
+    if depth(detail) > MAX_DETAIL_DEPTH {
+        return Err(format!("`detail` is nested more than {MAX_DETAIL_DEPTH} deep"));
+    }
     serde_json::from_str::<IgnoredAny>(detail).map(|_| ()).map_err(|error| format!("`detail` is no JSON: {error}"))
 }
 
@@ -254,6 +259,23 @@ fn has_nul(json: &str) -> bool {
             let before = json.get(..at).unwrap_or_default();
             (before.len() - before.trim_end_matches('\\').len()) % 2 == 0
         })
+}
+
+/// How deep brackets nest, outside of strings. (The parser that skips values has no limit of its own.)
+fn depth(json: &str) -> usize {
+    let (mut deepest, mut now, mut in_string, mut escaped) = (0_usize, 0_usize, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => now += 1,
+            b'}' | b']' if !in_string => now = now.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(now);
+    }
+    deepest
 }
 
 fn cut(text: &str) -> String {

@@ -21,6 +21,11 @@ pub(super) const DAY: i64 = 24 * HOUR;
 
 pub(super) fn manifest(raw: RawManifest) -> Read<Manifest> {
     let connector = name(&raw.name, "a connector")?;
+    let version = version(&raw.version)?;
+    let schedule = Schedule {
+        every_ms: raw.every.as_ref().map_or(Ok(HOUR), |text| duration(text, "`every` in [schedule]", MINUTE, 31 * DAY))?,
+        overlap_ms: raw.overlap.as_ref().map_or(Ok(0), |text| duration(text, "`overlap` in [schedule]", 0, 3660 * DAY))?,
+    };
     let settings: Vec<Setting> = raw.settings.iter().map(setting).collect::<Read<_>>()?;
     unique(raw.settings.iter().map(|s| (s.name.at, s.name.value.as_str())), "the setting")?;
     let allow: Vec<Allow> = raw.allow.iter().map(|a| one_allow(a, &settings)).collect::<Read<_>>()?;
@@ -39,22 +44,7 @@ pub(super) fn manifest(raw: RawManifest) -> Read<Manifest> {
     let auth = signin::profiles(&raw.auth)?;
     let attach = recipes::recipes(&raw.attach, &allow, &auth)?;
     let quotas = quotas(&raw.quotas, &allow)?;
-    let schedule = Schedule {
-        every_ms: raw.every.as_ref().map_or(Ok(HOUR), |text| duration(text, "`every` in [schedule]", MINUTE, 31 * DAY))?,
-        overlap_ms: raw.overlap.as_ref().map_or(Ok(0), |text| duration(text, "`overlap` in [schedule]", 0, 3660 * DAY))?,
-    };
-    Ok(Manifest {
-        name: connector,
-        title: raw.title.value,
-        version: version(&raw.version)?,
-        allow,
-        auth,
-        attach,
-        metrics,
-        quotas,
-        settings,
-        schedule,
-    })
+    Ok(Manifest { name: connector, title: raw.title.value, version, allow, auth, attach, metrics, quotas, settings, schedule })
 }
 
 fn one_allow(raw: &RawAllow, settings: &[Setting]) -> Read<Allow> {
