@@ -37,7 +37,7 @@ fn one() -> u64 {
 
 /// What goes wrong.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
+#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 #[non_exhaustive]
 pub enum Kind {
     /// The provider's error body with this status, instead of an answer.
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_fault_is_written_in_json_as_the_control_endpoint_reads_it() {
-        let fault: Fault = serde_json::from_str(r#"{"kind":"drip","chunk":3,"every_ms":10,"matching":"/user","times":2}"#).unwrap();
+        let fault: Fault = serde_json::from_str(r#"{"kind":"drip","chunk":3,"every-ms":10,"matching":"/user","times":2}"#).unwrap();
         assert_eq!(fault.kind, Kind::Drip { chunk: 3, every_ms: 10 });
         assert_eq!((fault.every, fault.after, fault.times), (1, 0, Some(2)));
         assert_eq!(Kind::ErrorIn200 { body: None }.name(), "error-in200");

@@ -291,7 +291,9 @@ async fn serve<P: Provider>(shared: &Shared<P>, addr: SocketAddr, request: Reque
         status,
         faults: kinds.iter().map(Kind::name).collect(),
     });
-    let answer = answer.ok_or(Cut)?;
+    let mut answer = answer.ok_or(Cut)?;
+    // The provider's own time, which a client may compare limits and ends with.
+    answer.set("date", &crate::time::http_date(call.seconds()));
     Ok(wire::spoiled(answer, &kinds))
 }
 

@@ -150,7 +150,8 @@ fn pieces(bytes: Bytes, chunk: usize, wait: Duration, break_off: bool) -> Body {
         if broken {
             return None;
         }
-        if begun {
+        // The head must be out before a body that breaks off at once.
+        if begun || rest.is_empty() {
             tokio::time::sleep(wait).await;
         }
         if rest.is_empty() {
