@@ -321,7 +321,6 @@ fn what_is_wrong_is_named_with_what_to_write() {
         ("when = \"linked\"", "when = \"daily\"", &["\"linked\", \"renew\""]),
         ("\"api-key\", { name = \"shared-secret\" }", "\"api-key\", { name = \"other\" }", &["shared-secret"]),
         ("help = \"https://example.com/apps?tab=mine\"", "help = \"javascript:alert(1)\"", &["`help`"]),
-        ("loopback = true", "loopback = true\nissuer = \"http://example.com\"", &["`issuer`", "https"]),
         ("kind = \"fields\"", "kind = \"fields\"\nissuer = \"https://example.com\"", &["`issuer` belongs to kind = \"oauth2\""]),
         // Recipes.
         ("profiles = [\"key\"]", "profiles = [\"kay\"]", &["no [[auth]] has the id “kay”", "“key”"]),
