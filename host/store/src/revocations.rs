@@ -165,9 +165,125 @@ impl Store {
                     "SELECT count(*) FROM connection
                      WHERE app = ?1 AND account = ?2 AND profile = ?3 AND id <> ?4 AND state <> 'disconnected' AND erasing = 0",
                 )?
-                .query_row(params![app.0, account, profile, except.0], |row| row.get::<_, u64>(0))?;
-            Ok(count)
+                .query_row(params![app.0, account, profile, except.0], |row| row.get::<_, i64>(0))?;
+            Ok(u64::try_from(count).unwrap_or_default())
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DataChoice, NewLink, NewUser};
+    use sluice_model::{Account, UserId};
+    use std::sync::Arc;
+
+    struct Counting(std::sync::atomic::AtomicU8);
+
+    impl sluice_model::time::Random for Counting {
+        fn fill(&self, buf: &mut [u8]) {
+            buf.iter_mut().for_each(|byte| *byte = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+        }
+    }
+
+    fn open(dir: &std::path::Path) -> Store {
+        Store::open(dir, Arc::new(|| 1_000), Arc::new(Counting(0.into()))).unwrap()
+    }
+
+    async fn user(store: &Store, name: &str) -> UserId {
+        let user = NewUser { name: name.into(), time_zone: "UTC".into(), password_hash: None, owner: false };
+        store.create_user(user).await.unwrap()
+    }
+
+    async fn link(store: &Store, user: UserId, app: AppId, profile: &str, relink: Option<ConnectionId>) -> ConnectionId {
+        let link = NewLink {
+            public_id: format!("{user}-{profile}"),
+            user,
+            app,
+            connector: "github".into(),
+            profile: profile.into(),
+            account: Account { id: Some("583231".into()), label: "octo".into(), route_keys: Vec::new() },
+            scopes: Vec::new(),
+            settings: Vec::new(),
+            data_key: ("k".into(), vec![1]),
+            credentials: Vec::new(),
+            relink,
+            due: 1_000,
+        };
+        store.link(link).await.unwrap()
+    }
+
+    fn row(connection: ConnectionId, app: AppId) -> NewRevocation {
+        NewRevocation {
+            connection,
+            app,
+            connector: "github".into(),
+            profile: "oauth".into(),
+            account: Some("583231".into()),
+            sealed: vec![7; 40],
+            created_at: 1_000,
+            due: 2_000,
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_handed_out_while_its_connection_lives_and_nothing_is_lost_after() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        let app = store.app("github", "id").await.unwrap().id;
+        let owner = user(&store, "ann").await;
+        let connection = link(&store, owner, app, "oauth", None).await;
+        let id = store.put_revocation(row(connection, app)).await.unwrap();
+        assert_eq!(store.take_due_revocations(2_000, 10, 9_000).await.unwrap(), []);
+        store.disconnect(connection, DataChoice::Keep).await.unwrap();
+        assert_eq!(store.take_due_revocations(1_999, 10, 9_000).await.unwrap(), [], "not due");
+        // What was taken comes back, also after the process died with it.
+        for (now, again, attempts) in [(2_000, 9_000, 0), (9_000, 20_000, 1)] {
+            let taken = store.take_due_revocations(now, 10, again).await.unwrap();
+            assert_eq!(taken.iter().map(|r| (r.id, r.attempts, r.sealed.len())).collect::<Vec<_>>(), [(id, attempts, 40)]);
+            assert_eq!(store.take_due_revocations(again - 1, 10, again).await.unwrap(), []);
+        }
+        store.postpone_revocation(id, 30_000).await.unwrap();
+        assert_eq!(store.take_due_revocations(29_999, 10, 40_000).await.unwrap(), []);
+        store.disconnect(connection, DataChoice::Delete).await.unwrap();
+        assert_eq!(store.take_due_revocations(30_000, 10, 40_000).await.unwrap().len(), 1, "a row outlives its connection");
+        store.done_revocation(id).await.unwrap();
+        assert_eq!(store.take_due_revocations(i64::MAX, 10, i64::MAX).await.unwrap(), []);
+        store.close().await;
+    }
+
+    #[tokio::test]
+    async fn an_account_that_was_linked_again_is_forgotten_here() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        let app = store.app("github", "id").await.unwrap().id;
+        let owner = user(&store, "ann").await;
+        let connection = link(&store, owner, app, "oauth", None).await;
+        store.put_revocation(row(connection, app)).await.unwrap();
+        store.disconnect(connection, DataChoice::Keep).await.unwrap();
+        link(&store, owner, app, "oauth", Some(connection)).await;
+        assert_eq!(store.take_due_revocations(1_000 + STRAY_MS + 1, 10, i64::MAX).await.unwrap(), []);
+        store.disconnect(connection, DataChoice::Keep).await.unwrap();
+        assert_eq!(store.take_due_revocations(i64::MAX, 10, i64::MAX).await.unwrap(), [], "the stray row is gone");
+        store.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_grant_is_shared_by_those_of_one_app_profile_and_account() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        let app = store.app("github", "id").await.unwrap().id;
+        let other_app = store.app("github", "").await.unwrap().id;
+        let (ann, bob, cid) = (user(&store, "ann").await, user(&store, "bob").await, user(&store, "cid").await);
+        let first = link(&store, ann, app, "oauth", None).await;
+        let second = link(&store, bob, app, "oauth", None).await;
+        link(&store, cid, other_app, "token", None).await;
+        assert_eq!(store.grant_users(app, "oauth", "583231", first).await.unwrap(), 1);
+        assert_eq!(store.grant_users(app, "oauth", "other", first).await.unwrap(), 0);
+        assert_eq!(store.grant_users(app, "token", "583231", first).await.unwrap(), 0);
+        store.disconnect(second, DataChoice::Keep).await.unwrap();
+        assert_eq!(store.grant_users(app, "oauth", "583231", first).await.unwrap(), 0);
+        store.close().await;
     }
 }
