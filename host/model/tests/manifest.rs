@@ -462,3 +462,19 @@ proptest! {
         let _ = Manifest::parse(&parts.join("\""));
     }
 }
+
+#[test]
+fn the_connectors_that_ship_have_manifests_that_this_host_takes() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../connectors");
+    let mut read = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let file = entry.unwrap().path().join("connector.toml");
+        if let Ok(text) = std::fs::read_to_string(&file) {
+            let manifest = Manifest::parse(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+            let settings: Vec<_> = manifest.settings.iter().map(|s| (s.name.clone(), "https://example.com".to_owned())).collect();
+            sluice_model::Grant::new(&manifest, &settings).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+            read += 1;
+        }
+    }
+    assert!(read >= 2, "{read} manifests");
+}
