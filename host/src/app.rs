@@ -41,6 +41,8 @@ pub struct App {
     pub wake: Notify,
     /// What runs are doing, for pages and commands that wait.
     pub events: RunEvents,
+    /// Who is renewing or revoking which grant.
+    pub grants: crate::link::Grants,
     fail_point: FailPoint,
 }
 
@@ -121,10 +123,20 @@ impl App {
             cache_dir: Some(cache),
             cache_key: vault.derive("compile-cache"),
             concurrent_runs: config.concurrent_runs,
-            max_memory_bytes: config.connectors.values().map(|c| c.limits.memory_bytes).chain([sluice_model::Limits::default().memory_bytes]).max().unwrap_or(256 << 20),
+            max_memory_bytes: config
+                .connectors
+                .values()
+                .map(|c| c.limits.memory_bytes)
+                .chain([sluice_model::Limits::default().memory_bytes])
+                .max()
+                .unwrap_or(256 << 20),
         })
         .map_err(|e| StartError::Sandbox(e.to_string()))?;
-        let gate = Gate::new(GateOptions { resolver: around.resolver, own_listeners: vec![config.listen], ..GateOptions::new(around.clock.clone()) });
+        let gate = Gate::new(GateOptions {
+            resolver: around.resolver,
+            own_listeners: vec![config.listen],
+            ..GateOptions::new(around.clock.clone())
+        });
         let modules = Catalogue::load(&config, &engine, &gate, &store).await?;
         let app = Arc::new(Self {
             store,
@@ -137,6 +149,7 @@ impl App {
             random: around.random,
             wake: Notify::new(),
             events: RunEvents::new(),
+            grants: crate::link::Grants::default(),
             fail_point: around.fail_point,
         });
         Ok(Opened { app, key })

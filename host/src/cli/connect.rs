@@ -180,12 +180,8 @@ async fn by_loopback(client: &Client, args: &ConnectArgs, plan: &Plan) -> Result
     let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|e| CliError::Io("a port for the sign-in", e))?;
     let port = listener.local_addr().map_err(|e| CliError::Io("a port for the sign-in", e))?.port();
     let redirect = format!("http://127.0.0.1:{port}");
-    let begin = ConnectBegin {
-        connector: args.connector.clone(),
-        profile: plan.profile.clone(),
-        redirect,
-        time_zone: args.time_zone.clone(),
-    };
+    let begin =
+        ConnectBegin { connector: args.connector.clone(), profile: plan.profile.clone(), redirect, time_zone: args.time_zone.clone() };
     let begun: Begun = client.post("/v1/connect/begin", &begin).await?;
     eprintln!("open this in a browser and sign in:\n\n  {}\n", begun.url);
     if std::io::stdin().is_terminal() {
@@ -194,12 +190,7 @@ async fn by_loopback(client: &Client, args: &ConnectArgs, plan: &Plan) -> Result
     let query = tokio::time::timeout(SIGN_IN_WITHIN, landed(&listener))
         .await
         .map_err(|_| CliError::Usage("nobody signed in within ten minutes; start again when you are ready".to_owned()))??;
-    let finish = ConnectFinish {
-        connector: args.connector.clone(),
-        profile: plan.profile.clone(),
-        session: begun.session,
-        query,
-    };
+    let finish = ConnectFinish { connector: args.connector.clone(), profile: plan.profile.clone(), session: begun.session, query };
     Ok(client.post("/v1/connect/finish", &finish).await?)
 }
 

@@ -74,6 +74,10 @@ pub async fn disconnect(args: DisconnectArgs, config: Config) -> Outcome {
     let report = client.post::<_, crate::link::Disconnected>("/v1/disconnect", &request).await;
     client.close().await;
     let report = report?;
-    if args.json { print_json(&report)? } else { print(&report.to_string())? }
+    if args.json {
+        print_json(&report)?
+    } else {
+        print(&report.to_string())?
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -38,6 +38,10 @@ pub async fn run(command: GateCommand, config: Config) -> Outcome {
     let answer = client.post::<_, Explained>("/v1/gate/explain", &Explain { connector, method, url }).await;
     client.close().await;
     let answer = answer?;
-    if json { print_json(&answer)? } else { print(&answer.text)? }
+    if json {
+        print_json(&answer)?
+    } else {
+        print(&answer.text)?
+    }
     Ok(ExitCode::from(u8::from(!answer.allowed)))
 }

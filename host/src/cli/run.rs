@@ -30,7 +30,11 @@ pub async fn run(args: RunArgs, config: Config) -> Outcome {
     let result = follow(&client, args.which).await;
     client.close().await;
     let summaries = result?;
-    if args.json { print_json(&summaries)? } else { print(&summary(&summaries))? }
+    if args.json {
+        print_json(&summaries)?
+    } else {
+        print(&summary(&summaries))?
+    }
     Ok(exit_code(&summaries))
 }
 

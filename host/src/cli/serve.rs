@@ -20,17 +20,18 @@ pub struct ServeArgs {}
 pub async fn run(_: ServeArgs, config: Config) -> Outcome {
     harden();
     let listener = TcpListener::bind(config.listen).await.map_err(|e| {
-        CliError::Usage(format!("{} cannot be listened on: {e}\n  another program has the port, or another sluice runs: say --listen 127.0.0.1:PORT", config.listen))
+        CliError::Usage(format!(
+            "{} cannot be listened on: {e}\n  another program has the port, or another sluice runs: say --listen 127.0.0.1:PORT",
+            config.listen
+        ))
     })?;
-    let opened = App::open(config, Surroundings::system()).await.map_err(crate::control::ClientError::from)?;
+    let opened = App::open(config, Surroundings::system()).await.map_err(control::ClientError::from)?;
     let app = opened.app;
     if let KeyFile::Created(path) = &opened.key {
         print(&format!("made the host key {}\n  back it up with your data: without it no stored key can be opened", path.display()))?;
     }
     let stop = CancellationToken::new();
-    control::serve(&app.config.socket(), control::router(app.clone()), stop.clone())
-        .await
-        .map_err(|e| CliError::Usage(e.to_string()))?;
+    control::serve(&app.config.socket(), control::router(app.clone()), stop.clone()).await.map_err(|e| CliError::Usage(e.to_string()))?;
     let mut scheduler = Scheduler::start(app.clone()).await.map_err(|e| CliError::Usage(e.to_string()))?;
     tokio::spawn(link::revocations(app.clone(), stop.clone()));
     let pages = tokio::spawn(web::serve(app.clone(), listener, stop.clone()));

@@ -30,8 +30,9 @@ pub fn resolve(file: &Path, raw: raw::Raw, overrides: &Overrides) -> Result<Conf
     let modules = path(&overrides.modules, raw.modules, "dist/connectors");
 
     let listen_text = overrides.listen.clone().or(raw.listen).unwrap_or_else(|| DEFAULT_LISTEN.to_owned());
-    let listen: SocketAddr =
-        listen_text.parse().map_err(|_| ConfigError(format!("listen = “{listen_text}”: write an address and port, as {DEFAULT_LISTEN}")))?;
+    let listen: SocketAddr = listen_text
+        .parse()
+        .map_err(|_| ConfigError(format!("listen = “{listen_text}”: write an address and port, as {DEFAULT_LISTEN}")))?;
     let public_url = public_url(overrides.public_url.clone().or(raw.public_url), listen)?;
 
     let key_file = match (&overrides.key_file, raw.key_file) {
@@ -95,7 +96,11 @@ fn at_home(url: &Url) -> bool {
         Some(url::Host::Ipv4(ip)) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
         Some(url::Host::Ipv6(ip)) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
         Some(url::Host::Domain(name)) => {
-            name == "localhost" || name.ends_with(".localhost") || name.ends_with(".local") || name.ends_with(".home.arpa") || !name.contains('.')
+            name == "localhost"
+                || name.ends_with(".localhost")
+                || name.ends_with(".local")
+                || name.ends_with(".home.arpa")
+                || !name.contains('.')
         }
         None => false,
     }
@@ -108,7 +113,8 @@ fn default_key_file(data_dir: &Path) -> Result<PathBuf, ConfigError> {
         .filter(|p| p.is_absolute())
         .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config")));
     let Some(home) = home else {
-        return bad("neither HOME nor XDG_CONFIG_HOME is set, so there is no place for the host key\n  say key-file = \"…\" or --key-file".to_owned());
+        return bad("neither HOME nor XDG_CONFIG_HOME is set, so there is no place for the host key\n  say key-file = \"…\" or --key-file"
+            .to_owned());
     };
     use sha2::Digest;
     let digest = sha2::Sha256::digest(data_dir.as_os_str().as_encoded_bytes());
@@ -209,7 +215,9 @@ mod tests {
 
     #[test]
     fn plain_http_at_home_is_fine() {
-        for home in ["http://192.168.1.5:8642", "http://10.0.0.2", "http://nas.local:8642", "http://[fd00::1]:1", "http://localhost:8642/sluice"] {
+        for home in
+            ["http://192.168.1.5:8642", "http://10.0.0.2", "http://nas.local:8642", "http://[fd00::1]:1", "http://localhost:8642/sluice"]
+        {
             assert!(check(&format!("public-url = \"{home}\"")).is_ok(), "{home}");
         }
     }

@@ -129,8 +129,8 @@ impl Client {
         }
         let status = response.status().as_u16();
         let bytes = http_body_util::Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(gone)?.to_bytes();
-        let refusal = serde_json::from_slice(&bytes)
-            .unwrap_or_else(|_| ControlError { status, error: String::from_utf8_lossy(&bytes).into_owned() });
+        let refusal =
+            serde_json::from_slice(&bytes).unwrap_or_else(|_| ControlError { status, error: String::from_utf8_lossy(&bytes).into_owned() });
         Err(ClientError::Refused(refusal))
     }
 }

@@ -25,7 +25,7 @@ fn row(c: &sluice_store::Connection) -> api::ConnectionRow {
         connector: c.connector.clone(),
         account: c.account.label.clone(),
         profile: c.profile.clone(),
-        state: c.state.to_string(),
+        state: c.state.as_str().to_owned(),
         message: c.message.clone(),
         next_due: c.next_due,
         next_reason: c.next_reason.clone(),
@@ -47,9 +47,10 @@ pub async fn plan(State(app): State<Arc<App>>, Json(asked): Json<api::PlanReques
     let names = || auths.iter().map(|a| a.id.clone()).collect::<Vec<_>>();
     let usable = |a: &&sluice_model::manifest::Auth| a.app_fields.iter().all(|f| connector.config.app.contains_key(&f.name));
     let auth = match &asked.profile {
-        Some(id) => auths.iter().find(|a| a.id == *id).ok_or_else(|| {
-            ControlError::unknown(format!("{} has no profile {id}; it has {}", asked.connector, names().join(", ")))
-        })?,
+        Some(id) => auths
+            .iter()
+            .find(|a| a.id == *id)
+            .ok_or_else(|| ControlError::unknown(format!("{} has no profile {id}; it has {}", asked.connector, names().join(", "))))?,
         None => match auths.iter().find(usable).or(auths.first()) {
             Some(auth) => auth,
             None => return Err(ControlError::refused(format!("{} declares no way to sign in", asked.connector))),
@@ -86,7 +87,7 @@ async fn owner(app: &App, time_zone: Option<&str>) -> Result<(UserId, bool), Con
         Some(zone) => zone.to_owned(),
         None => jiff::tz::TimeZone::system().iana_name().unwrap_or("UTC").to_owned(),
     };
-    if !sluice_model::moment::is_time_zone(&zone) {
+    if !sluice_model::day::is_time_zone(&zone) {
         return Err(ControlError::refused(format!("“{zone}” is no time zone; write one as Europe/Berlin with --time-zone")));
     }
     let user = NewUser { name: "owner".to_owned(), time_zone: zone, password_hash: None, owner: true };
@@ -104,14 +105,8 @@ pub async fn fields(State(app): State<Arc<App>>, Json(asked): Json<api::ConnectF
 pub async fn begin(State(app): State<Arc<App>>, Json(asked): Json<api::ConnectBegin>) -> Done<api::Begun> {
     connector(&app, &asked.connector)?;
     let (user, _) = owner(&app, asked.time_zone.as_deref()).await?;
-    let begin = Begin {
-        user,
-        session: None,
-        connector: &asked.connector,
-        profile: &asked.profile,
-        relink: None,
-        loopback: Some(&asked.redirect),
-    };
+    let begin =
+        Begin { user, session: None, connector: &asked.connector, profile: &asked.profile, relink: None, loopback: Some(&asked.redirect) };
     let started = link::begin(&app, begin).await.map_err(refused)?;
     Ok(Json(api::Begun { url: started.redirect.to_string(), session: hex(&started.session) }))
 }

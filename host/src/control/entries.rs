@@ -59,7 +59,7 @@ pub fn since(text: &str, now: i64) -> Result<Moment, ControlError> {
     if let Some(ms) = sluice_model::manifest::parse_duration(text) {
         return Ok(Moment::Instant(now.saturating_sub(ms)));
     }
-    text.parse::<jiff::Timestamp>()
-        .map(|t| Moment::Instant(t.as_millisecond()))
-        .map_err(|_| ControlError::refused(format!("--since {text}: write a day (2026-11-21), an instant (2026-11-21T08:00:00Z) or a span (7d, 12h)")))
+    text.parse::<jiff::Timestamp>().map(|t| Moment::Instant(t.as_millisecond())).map_err(|_| {
+        ControlError::refused(format!("--since {text}: write a day (2026-11-21), an instant (2026-11-21T08:00:00Z) or a span (7d, 12h)"))
+    })
 }

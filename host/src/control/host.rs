@@ -11,7 +11,12 @@ use std::sync::Arc;
 pub async fn status(State(app): State<Arc<App>>) -> Result<Json<api::Status>, ControlError> {
     let owner = app.store.owner().await?.is_some();
     let connections = app.store.connections(sluice_store::ConnectionFilter::default()).await?.len();
-    Ok(Json(api::Status { version: env!("CARGO_PKG_VERSION").to_owned(), public_url: app.config.public_url.to_string(), owner, connections }))
+    Ok(Json(api::Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        public_url: app.config.public_url.to_string(),
+        owner,
+        connections,
+    }))
 }
 
 pub async fn modules(State(app): State<Arc<App>>) -> Json<Vec<Listing>> {
@@ -36,7 +41,7 @@ pub async fn module(State(app): State<Arc<App>>, Path(name): Path<String>) -> Re
     let connector = app.modules.get(&name);
     let setup = connector.as_ref().map(|c| crate::link::setup_text(&app, c));
     let metrics = connector.iter().flat_map(|c| &c.manifest.metrics).map(|m| format!("{} ({})", m.name, m.unit)).collect();
-    let compile_ms = connector.as_ref().and_then(|c| c.module.compile_time()).map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX));
+    let compile_ms = connector.as_ref().map(|c| u64::try_from(c.module.compile_time().as_millis()).unwrap_or(u64::MAX));
     Ok(Json(Shown { listing, setup, compile_ms, metrics }))
 }
 

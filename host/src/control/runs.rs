@@ -107,8 +107,8 @@ impl Follower {
                     self.open.insert(connection.id, (connection, Counts::default(), 0));
                 }
                 Ok(Requested::Paused(state)) => {
-                    let message = connection.message.clone().unwrap_or_else(|| format!("it waits: {state}"));
-                    self.finished(&connection, state.to_string(), Some(message), Counts::default(), 0).await;
+                    let message = connection.message.clone().unwrap_or_else(|| format!("it waits: {}", state.as_str()));
+                    self.finished(&connection, state.as_str().to_owned(), Some(message), Counts::default(), 0).await;
                 }
                 Err(error) => self.finished(&connection, "lost".to_owned(), Some(error.to_string()), Counts::default(), 0).await,
             }

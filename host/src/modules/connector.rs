@@ -63,7 +63,6 @@ pub async fn load(config: &Config, engine: &Engine, gate: &Gate, store: &Store, 
             grant: grant.clone(),
             manifest: manifest.clone(),
             upstreams: settings_of.upstreams.clone(),
-            ..EgressOptions::default()
         })
         .map_err(|e| e.to_string())?;
     let metrics = store.ensure_metrics(name, &manifest.metrics).await.map_err(|e| e.to_string())?;

@@ -47,8 +47,16 @@ pub fn scan(config: &Config) -> Result<Vec<Found>, ModuleError> {
 }
 
 fn look(config: &Config, name: String, file: String) -> Found {
-    let mut listing =
-        Listing { name, file, sha256: None, size: 0, version: None, state: ModuleState::Refused, line: String::new(), authority: Vec::new() };
+    let mut listing = Listing {
+        name,
+        file,
+        sha256: None,
+        size: 0,
+        version: None,
+        state: ModuleState::Refused,
+        line: String::new(),
+        authority: Vec::new(),
+    };
     let path = config.modules.join(&listing.file);
     let bytes = match read(&path) {
         Ok(bytes) => bytes,
@@ -69,7 +77,10 @@ fn look(config: &Config, name: String, file: String) -> Found {
     let bundled = PINS.iter().any(|(_, hash)| *hash == sha256);
     match pin {
         Some(pin) if pin != sha256 => {
-            listing.line = format!("[connectors.{}] pins sha256 {pin}, and the file has {sha256}: put the pinned file back, or pin this one", listing.name);
+            listing.line = format!(
+                "[connectors.{}] pins sha256 {pin}, and the file has {sha256}: put the pinned file back, or pin this one",
+                listing.name
+            );
             Found { listing, bytes: None }
         }
         None if !bundled => {

@@ -81,7 +81,7 @@ impl Catalogue {
                         line.state = ModuleState::Running;
                         line.version = Some(loaded.manifest.version.clone());
                         line.line = format!("{} {}", loaded.manifest.title, loaded.manifest.version);
-                        line.authority = loaded.grant.authority();
+                        line.authority = loaded.grant.authority().lines();
                         connectors.insert(line.name.clone(), Arc::new(loaded));
                     }
                     Err(why) => {

@@ -15,12 +15,7 @@ use sluice_model::{Failure, FailureKind, Moment, task::Reason, task::Task};
 use sluice_sandbox::{KeyInfo, LogLine};
 use sluice_store::{Claim, CommitError, ConnectionState, Counts, Finish, Ingest, QuotaRow, RunOutcome, RunStart};
 use sluice_vault::Identity;
-use std::{
-    any::Any,
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Instant,
-};
+use std::{any::Any, collections::BTreeMap, sync::Arc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 /// A connection whose connector is not there is looked at again after this long.
@@ -105,16 +100,11 @@ async fn absent(app: &Arc<App>, claim: Claim, started_at: i64) -> Result<Done, C
 }
 
 fn told(end: &End, counts: Counts) -> Done {
-    Done {
-        outcome: outcome::word(end.outcome).to_owned(),
-        message: end.message.clone(),
-        counts,
-        more: end.outcome == RunOutcome::More,
-    }
+    Done { outcome: outcome::word(end.outcome).to_owned(), message: end.message.clone(), counts, more: end.outcome == RunOutcome::More }
 }
 
 fn finish(app: &App, end: &End, log: Vec<LogLine>, problems: Vec<(Failure, Option<String>)>, quotas: Vec<QuotaRow>) -> Finish {
-    let log = log.into_iter().map(|l| sluice_store::LogLine { at: l.at, level: l.level.to_string(), text: l.text }).collect();
+    let log = log.into_iter().map(|l| sluice_store::LogLine { at: l.at, level: l.level.as_str().to_owned(), text: l.text }).collect();
     Finish {
         ended_at: app.now(),
         outcome: end.outcome,
@@ -142,11 +132,17 @@ async fn keys(app: &Arc<App>, connector: &Connector, claim: &Claim, force: bool)
     })
 }
 
-async fn run(app: &Arc<App>, connector: &Arc<Connector>, claim: Claim, cancel: CancellationToken, started_at: i64) -> Result<Done, CommitError> {
+async fn run(
+    app: &Arc<App>,
+    connector: &Arc<Connector>,
+    claim: Claim,
+    cancel: CancellationToken,
+    started_at: i64,
+) -> Result<Done, CommitError> {
     let mut host = match keys(app, connector, &claim, false).await {
-        Ok(keys) => build(app, connector, &claim, keys, &cancel, started_at),
+        Ok(keys) => build(app, connector, &claim, keys, &cancel, started_at)?,
         Err(failure) => {
-            let mut host = build(app, connector, &claim, Keys::default(), &cancel, started_at);
+            let mut host = build(app, connector, &claim, Keys::default(), &cancel, started_at)?;
             return conclude(app, connector, &claim, &mut host, Ok(Err(failure)), Vec::new(), false).await;
         }
     };
@@ -163,7 +159,11 @@ async fn run(app: &Arc<App>, connector: &Arc<Connector>, claim: Claim, cancel: C
                 back.drop_tail();
                 match keys(app, connector, &claim, true).await {
                     Ok(keys) => {
-                        back.replace_keys(keys);
+                        for (name, _) in keys.names() {
+                            if let Some(key) = keys.get(name) {
+                                back.session.replace_key(name, key.duplicate());
+                            }
+                        }
                         host = *back;
                     }
                     Err(failure) => return conclude(app, connector, &claim, &mut back, Ok(Err(failure)), report.log, true).await,
@@ -253,9 +253,7 @@ async fn note_misconfigured(app: &App, claim: &Claim, why: &str) {
 
 /// What `task` tells the guest.
 fn task(connector: &Connector, claim: &Claim, now: i64) -> Task {
-    let window = claim
-        .last_complete
-        .map(|last| (Moment::Instant(last.saturating_sub(connector.overlap_ms())), Moment::Instant(now)));
+    let window = claim.last_complete.map(|last| (Moment::Instant(last.saturating_sub(connector.overlap_ms())), Moment::Instant(now)));
     Task {
         reason: if claim.last_complete.is_none() && claim.reason == Reason::Scheduled { Reason::Linked } else { claim.reason },
         now,
@@ -277,7 +275,15 @@ fn settings(connector: &Connector, own: &[(String, String)]) -> Vec<(String, Str
     all.into_iter().collect()
 }
 
-fn build(app: &Arc<App>, connector: &Arc<Connector>, claim: &Claim, keys: Keys, cancel: &CancellationToken, now: i64) -> RunHost {
+fn build(
+    app: &Arc<App>,
+    connector: &Arc<Connector>,
+    claim: &Claim,
+    keys: Keys,
+    cancel: &CancellationToken,
+    now: i64,
+) -> Result<RunHost, CommitError> {
+    let ingest = Ingest::new(&connector.metrics, &claim.user_time_zone, FETCHED).map_err(|e| CommitError::Transient(e.to_string()))?;
     let quotas = claim
         .quotas
         .iter()
@@ -301,7 +307,7 @@ fn build(app: &Arc<App>, connector: &Arc<Connector>, claim: &Claim, keys: Keys, 
     let listed = claim.credentials.iter().filter(|c| !c.guest);
     let listed = listed.map(|c| KeyInfo { name: c.name.clone(), held_by_host: true, expires_at: c.expires_at }).collect();
     let state: BTreeMap<String, Vec<u8>> = claim.state.iter().cloned().collect();
-    RunHost {
+    Ok(RunHost {
         task: task(connector, claim, now),
         started: Instant::now(),
         session,
@@ -311,7 +317,7 @@ fn build(app: &Arc<App>, connector: &Arc<Connector>, claim: &Claim, keys: Keys, 
             store: app.store.clone(),
             fence: claim.fence,
             run: RunStart { reason: claim.reason, started_at: now, connector_version: connector.manifest.version.clone() },
-            ingest: Ingest::new(&connector.metrics, &claim.user_time_zone, FETCHED),
+            ingest,
             version: connector.manifest.version.clone(),
         }),
         keys: listed,
@@ -323,13 +329,13 @@ fn build(app: &Arc<App>, connector: &Arc<Connector>, claim: &Claim, keys: Keys, 
         app: app.clone(),
         problems: Vec::new(),
         counts: Counts::default(),
-        dirty_state: BTreeSet::new(),
-        dirty_keys: BTreeSet::new(),
+        undo_state: BTreeMap::new(),
+        undo_keys: BTreeMap::new(),
         pending: None,
         as_of: now,
         reported: None,
         lost: None,
-    }
+    })
 }
 
 /// The rank of what was fetched: imported and unsigned pushes rank below it.

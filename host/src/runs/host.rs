@@ -16,10 +16,7 @@ use sluice_model::{
 use sluice_sandbox::{CheckpointError, Host, KeyError, KeyInfo, RecordError, StateError};
 use sluice_store::{Batch, CommitError, Counts, Fence, Finish, Ingest, Pending, RunStart, Store};
 use sluice_vault::{DataKey, Identity};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 use tokio_util::sync::CancellationToken;
 
 /// Rejections that one call lists; the rest are only counted.
@@ -28,6 +25,13 @@ const MAX_REJECTIONS: usize = 100;
 const MAX_PROBLEMS: usize = 50;
 /// Bytes of all keys that a connector keeps for itself.
 const MAX_GUEST_KEYS: usize = 64 << 10;
+
+fn put_back(map: &mut BTreeMap<String, Vec<u8>>, key: String, before: Option<Vec<u8>>) {
+    match before {
+        Some(value) => map.insert(key, value),
+        None => map.remove(&key),
+    };
+}
 
 /// Adds up what became of entries.
 pub fn add(total: &mut Counts, more: Counts) {
@@ -79,8 +83,9 @@ pub struct RunHost {
     pub app: Arc<crate::app::App>,
     pub problems: Vec<(Failure, Option<String>)>,
     pub counts: Counts,
-    pub(super) dirty_state: BTreeSet<String>,
-    pub(super) dirty_keys: BTreeSet<String>,
+    /// What changed since the last checkpoint, as it was before: what a failed attempt leaves behind is taken back.
+    pub(super) undo_state: BTreeMap<String, Option<Vec<u8>>>,
+    pub(super) undo_keys: BTreeMap<String, Option<Vec<u8>>>,
     pub(super) pending: Option<Pending>,
     pub(super) as_of: i64,
     pub(super) reported: Option<std::time::Instant>,
@@ -114,7 +119,7 @@ impl RunHost {
         }
         let as_of = self.as_of;
         let requests = self.session.seen().requests;
-        let state = std::mem::take(&mut self.dirty_state).into_iter().map(|key| (key.clone(), self.state.get(&key).cloned())).collect();
+        let state = std::mem::take(&mut self.undo_state).into_keys().map(|key| (key.clone(), self.state.get(&key).cloned())).collect();
         let guest_keys = self.sealed_keys();
         let sink = self.sink.as_mut()?;
         Some(Batch {
@@ -131,10 +136,10 @@ impl RunHost {
     }
 
     fn sealed_keys(&mut self) -> Vec<(String, Option<Vec<u8>>)> {
-        let names = std::mem::take(&mut self.dirty_keys);
+        let changed = std::mem::take(&mut self.undo_keys);
         let Some(keys) = &self.guest_keys else { return Vec::new() };
-        names
-            .into_iter()
+        changed
+            .into_keys()
             .map(|name| {
                 let id = Identity { connector: &keys.connector, connection: &keys.connection, name: &name, guest: true };
                 let sealed = keys.values.get(&name).map(|value| keys.data_key.seal(&id, value));
@@ -164,8 +169,16 @@ impl RunHost {
         if let Some(sink) = &mut self.sink {
             drop(sink.ingest.take());
         }
-        self.dirty_state.clear();
-        self.dirty_keys.clear();
+        for (key, before) in std::mem::take(&mut self.undo_state) {
+            put_back(&mut self.state, key, before);
+        }
+        self.state_total = self.state.iter().map(|(k, v)| k.len() + v.len()).sum();
+        let keys = std::mem::take(&mut self.undo_keys);
+        if let Some(guest) = &mut self.guest_keys {
+            for (name, before) in keys {
+                put_back(&mut guest.values, name, before);
+            }
+        }
     }
 
     fn room(&self, more: usize) -> Result<(), RecordError> {
@@ -174,7 +187,10 @@ impl RunHost {
             return Err(RecordError::TooMany(self.limits.entries));
         }
         if sink.ingest.bytes() as u64 > self.limits.entry_bytes {
-            return Err(RecordError::Other(format!("over {} bytes of entries since the last checkpoint: checkpoint more often", self.limits.entry_bytes)));
+            return Err(RecordError::Other(format!(
+                "over {} bytes of entries since the last checkpoint: checkpoint more often",
+                self.limits.entry_bytes
+            )));
         }
         Ok(())
     }
@@ -247,8 +263,8 @@ impl Host for RunHost {
         if name.len() > 128 || others + name.len() + value.len() > MAX_GUEST_KEYS {
             return Err(KeyError::TooLarge(MAX_GUEST_KEYS as u64));
         }
-        keys.values.insert(name.to_owned(), value);
-        self.dirty_keys.insert(name.to_owned());
+        let before = keys.values.insert(name.to_owned(), value);
+        self.undo_keys.entry(name.to_owned()).or_insert(before);
         Ok(())
     }
 
@@ -257,9 +273,9 @@ impl Host for RunHost {
             return Err(KeyError::HeldByHost);
         }
         if let Some(keys) = &mut self.guest_keys
-            && keys.values.remove(name).is_some()
+            && let Some(before) = keys.values.remove(name)
         {
-            self.dirty_keys.insert(name.to_owned());
+            self.undo_keys.entry(name.to_owned()).or_insert(Some(before));
         }
         Ok(())
     }
@@ -274,10 +290,16 @@ impl Host for RunHost {
         Ok(())
     }
 
-    fn replace_window(&mut self, metric: &str, series: Option<&str>, first: Moment, past: Moment, entries: Vec<Entry>) -> Result<(), RecordError> {
+    fn replace_window(
+        &mut self,
+        metric: &str,
+        series: Option<&str>,
+        first: Moment,
+        past: Moment,
+        entries: Vec<Entry>,
+    ) -> Result<(), RecordError> {
         self.room(entries.len())?;
-        validate::check_window(&self.manifest, metric, series, first, past, &entries).map_err(|why| RecordError::Rejected(vec![why]))?;
-        self.check_all(&entries)?;
+        validate::check_window(&self.manifest, metric, series, &first, &past, &entries).map_err(|why| RecordError::Rejected(vec![why]))?;
         let Some(sink) = &mut self.sink else { return Ok(()) };
         sink.ingest.replace_window(metric, series, first, past, &entries).map_err(|why| RecordError::Rejected(vec![why]))
     }
@@ -307,6 +329,10 @@ impl Host for RunHost {
             CommitError::Fenced => CheckpointError::Cancelled,
             other => CheckpointError::Other(other.to_string()),
         })?;
+        if cursor.is_some() {
+            // A second attempt of this run goes on from here.
+            self.task.cursor.clone_from(&cursor);
+        }
         let Some(batch) = self.batch(cursor, None) else {
             return Err(CheckpointError::Other("identify has nothing to checkpoint".to_owned()));
         };
@@ -349,15 +375,15 @@ impl Host for RunHost {
             return Err(StateError::TooLarge(self.limits.state_bytes));
         }
         self.state_total = total;
-        self.state.insert(key.to_owned(), value);
-        self.dirty_state.insert(key.to_owned());
+        let before = self.state.insert(key.to_owned(), value);
+        self.undo_state.entry(key.to_owned()).or_insert(before);
         Ok(())
     }
 
     fn state_delete(&mut self, key: &str) {
         if let Some(value) = self.state.remove(key) {
             self.state_total -= key.len() + value.len();
-            self.dirty_state.insert(key.to_owned());
+            self.undo_state.entry(key.to_owned()).or_insert(Some(value));
         }
     }
 }

@@ -6,11 +6,7 @@ use sluice_gate::{Keys, SessionOptions};
 use sluice_model::{Account, AppId, ConnectionId, Failure, task::Reason, task::Task};
 use sluice_sandbox::CallError;
 use sluice_store::Counts;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 /// `identify` did not come to an answer.
@@ -72,8 +68,8 @@ pub async fn identify(
         app: app.clone(),
         problems: Vec::new(),
         counts: Counts::default(),
-        dirty_state: BTreeSet::new(),
-        dirty_keys: BTreeSet::new(),
+        undo_state: BTreeMap::new(),
+        undo_keys: BTreeMap::new(),
         pending: None,
         as_of: now,
         reported: None,

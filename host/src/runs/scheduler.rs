@@ -47,7 +47,7 @@ impl Scheduler {
     pub async fn ended(&mut self) -> Result<(), StoreError> {
         match (&mut self.task).await {
             Ok(result) => result,
-            Err(panic) => Err(StoreError::Other(format!("the scheduler stopped: {panic}"))),
+            Err(panic) => Err(StoreError::Fatal(format!("the scheduler stopped: {panic}"))),
         }
     }
 
@@ -96,7 +96,7 @@ async fn work(app: Arc<App>, incarnation: i64, stop: CancellationToken) -> Resul
                 let now = state.app.now();
                 match state.app.store.heartbeat(state.incarnation, now + LEASE_MS).await {
                     Ok(true) => {}
-                    Ok(false) => break Err(StoreError::Other("this host's leases were taken over by another".to_owned())),
+                    Ok(false) => break Err(StoreError::Fatal("this host's leases were taken over by another".to_owned())),
                     Err(error) => break Err(error),
                 }
             }

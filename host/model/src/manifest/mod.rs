@@ -11,6 +11,8 @@ mod signin;
 pub mod template;
 mod words;
 
+pub use words::parse_duration;
+
 pub(crate) use words::nearest;
 
 use serde::Serialize;

@@ -80,20 +80,26 @@ pub(super) fn method(text: &Placed<String>) -> Read<String> {
     }
 }
 
-/// `90s`, `15m`, `1h`, `2d`, within bounds; in ms.
-pub(super) fn duration(text: &Placed<String>, what: &str, least_ms: i64, most_ms: i64) -> Read<i64> {
-    let value = text.value.as_str();
-    let split = value.len() - usize::from(value.ends_with(['s', 'm', 'h', 'd']));
-    let (number, unit) = value.split_at_checked(split).unwrap_or((value, ""));
+/// A length of time as manifests and settings write it (`90s`, `15m`, `1h`, `2d`), in ms; `None` when it is none.
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<i64> {
+    let split = text.len() - usize::from(text.ends_with(['s', 'm', 'h', 'd']));
+    let (number, unit) = text.split_at_checked(split)?;
     let factor = match unit {
         "s" => 1_000,
         "m" => 60_000,
         "h" => 3_600_000,
         "d" => 86_400_000,
-        _ => 0,
+        _ => return None,
     };
     let digits = (1..=9).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit());
-    let Some(ms) = number.parse::<i64>().ok().filter(|_| digits && factor > 0).and_then(|n| n.checked_mul(factor)) else {
+    number.parse::<i64>().ok().filter(|_| digits)?.checked_mul(factor)
+}
+
+/// A length of time within bounds; in ms.
+pub(super) fn duration(text: &Placed<String>, what: &str, least_ms: i64, most_ms: i64) -> Read<i64> {
+    let value = text.value.as_str();
+    let Some(ms) = parse_duration(value) else {
         return text.fault(format!(
             "{what} is a length of time: a whole number and s, m, h or d, such as \"90s\", \"1h\" or \"2d\", not “{}”",
             short(value)
