@@ -87,7 +87,7 @@ impl Engine {
         kind::check(bytes)?;
         let hash: [u8; 32] = Sha256::digest(bytes).into();
         let began = Instant::now();
-        let cached = self.from_cache(hash).await?;
+        let cached = self.cached(hash).await?;
         let from_cache = cached.is_some();
         let component = match cached {
             Some(component) => component,
@@ -99,7 +99,7 @@ impl Engine {
         Module::new(Arc::clone(&self.0), resolved, exports, facts).map_err(|error| LoadError::Mismatch(needs::chain(&error)))
     }
 
-    async fn from_cache(&self, hash: [u8; 32]) -> Result<Option<Component>, LoadError> {
+    async fn cached(&self, hash: [u8; 32]) -> Result<Option<Component>, LoadError> {
         if self.0.cache.is_none() {
             return Ok(None);
         }
@@ -152,7 +152,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 /// What the compiler's refusal means.
 fn refusal(error: &wasmtime::Error) -> LoadError {
     let text = needs::chain(error);
-    let feature = ["support is not enabled", "not enabled", "must be enabled", "requires the", "is not supported", "unsupported"];
+    let feature = ["not enabled", "must be enabled", "require", "not supported", "unsupported", "without the", "multiple memories"];
     let size = ["exceeds the configured maximum", "exceeds the limit", "which exceeds"];
     if size.iter().any(|word| text.contains(word)) {
         LoadError::Host(format!("it needs more than a sandbox of this host has ({text})"))

@@ -51,10 +51,13 @@ pub struct LogLine {
     pub text: String,
 }
 
-/// Whether a character may reach a terminal as it is: no control character, nothing that changes direction, breaks lines or hides.
+/// Whether a character may reach a terminal as it is: no control character, nothing that changes direction, breaks lines or hides. The two joiners
+/// stay: names in several scripts, and many emoji, need them.
 fn harmless(c: char) -> bool {
-    !(c.is_control()
-        || matches!(c, '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'))
+    let acts = matches!(c,
+        '\u{061c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
+    !(c.is_control() || acts)
 }
 
 /// Text of a stranger with everything made visible that a terminal or a page would act on; a tab becomes a blank.
@@ -140,9 +143,10 @@ impl Inner {
         }
         let left = usize::try_from(self.limit.saturating_sub(self.used).saturating_sub(LINE_COST)).unwrap_or(usize::MAX);
         // Escapes make it longer, never shorter: cutting first keeps the work within the bound as well.
-        let mut text = inert(cut(text, left.saturating_add(1)));
+        let whole = text.len() <= left;
+        let mut text = inert(cut(text, left));
         let at = self.now;
-        if text.len() > left || self.used.saturating_add(LINE_COST) > self.limit {
+        if !whole || text.len() > left || self.used.saturating_add(LINE_COST) > self.limit {
             self.cut = true;
             text.truncate(text.floor_char_boundary(left));
             if !text.is_empty() {

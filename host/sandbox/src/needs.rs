@@ -97,6 +97,7 @@ fn same_contract(version: &str) -> Result<(), LoadError> {
 pub(crate) fn compare(engine: &Engine, component: &Component) -> Result<Exports, LoadError> {
     let exports = exports(engine, component)?;
     imports(engine, component)?;
+    typed(engine, component, exports)?;
     fits(component)?;
     Ok(exports)
 }
@@ -144,7 +145,6 @@ fn exports(engine: &Engine, component: &Component) -> Result<Exports, LoadError>
     if !found.identity && !found.source {
         return Err(other("sluice:connector/source@0.1.0 (and identity) beside the manifest"));
     }
-    typed(engine, component, found)?;
     Ok(found)
 }
 

@@ -46,7 +46,7 @@ pub(crate) fn context(entry: Entry, log: &Log) -> WasiCtx {
         .allow_udp(false)
         .allow_ip_name_lookup(false);
     if entry == Entry::Describe {
-        let fixed = || Deterministic::new((0..=250).collect());
+        let fixed = || Deterministic::new(vec![7, 1, 8, 2, 8, 1, 8, 2, 8, 4, 5, 9, 0, 4, 5, 2, 3]);
         builder.secure_random(fixed()).insecure_random(fixed()).insecure_random_seed(1);
     }
     builder.build()
