@@ -152,6 +152,7 @@ impl App {
             grants: crate::link::Grants::default(),
             fail_point: around.fail_point,
         });
+        crate::link::reopen_at_start(&app).await?;
         Ok(Opened { app, key })
     }
 

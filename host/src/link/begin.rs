@@ -62,7 +62,10 @@ pub async fn begin(app: &Arc<App>, who: Begin<'_>) -> Result<Started, LinkError>
             redirect_pages(&connector, kind, &ring, callback)?
         }
         AuthKind::Fields(_) | AuthKind::None => {
-            return Err(LinkError::plain(LinkErrorKind::Invalid, format!("“{}” has a form to fill in, and no page to be sent to", auth.title)));
+            return Err(LinkError::plain(
+                LinkErrorKind::Invalid,
+                format!("“{}” has a form to fill in, and no page to be sent to", auth.title),
+            ));
         }
     };
     let session = who.session.unwrap_or_else(|| app.random_bytes());
@@ -121,7 +124,14 @@ pub(super) async fn check_relink(app: &App, user: UserId, connector: &Connector,
     }
 }
 
-fn oauth2(app: &App, connector: &Connector, oauth: &Oauth2, ring: &Keyring, state: &str, callback: Url) -> Result<(Url, Pending), LinkError> {
+fn oauth2(
+    app: &App,
+    connector: &Connector,
+    oauth: &Oauth2,
+    ring: &Keyring,
+    state: &str,
+    callback: Url,
+) -> Result<(Url, Pending), LinkError> {
     let client_id = ring.app_field("client-id").and_then(Secret::expose_str);
     let client_id = client_id.ok_or_else(|| LinkError::internal("an oauth2 profile without client-id among its app-fields"))?;
     let mut url = authorize_url(connector, &oauth.authorize_url)?;
@@ -146,7 +156,8 @@ fn oauth2(app: &App, connector: &Connector, oauth: &Oauth2, ring: &Keyring, stat
 fn redirect_pages(connector: &Connector, kind: &Redirect, ring: &Keyring, callback: Url) -> Result<(Url, Pending), LinkError> {
     let mut url = authorize_url(connector, &kind.authorize_url)?;
     for (name, template) in &kind.authorize_query {
-        let value = template::fill(template, |key| if key == "callback" { Some(Secret::text(callback.to_string())) } else { ring.look_up(key) });
+        let value =
+            template::fill(template, |key| if key == "callback" { Some(Secret::text(callback.to_string())) } else { ring.look_up(key) });
         let value = value.map_err(|e| LinkError::internal(format!("{}: authorize-query {name}: {e}", connector.name)))?;
         url.query_pairs_mut().append_pair(name, value.expose_str().unwrap_or_default());
     }
@@ -182,7 +193,10 @@ fn loopback_callback(text: &str, connector: &str, profile: &str) -> Option<Url> 
 fn no_loopback(connector: &Connector, auth: &Auth) -> LinkError {
     LinkError::plain(
         LinkErrorKind::NotSetUp,
-        format!("{} does not send people back to a terminal for “{}”; open this host's page for it instead", connector.manifest.title, auth.title),
+        format!(
+            "{} does not send people back to a terminal for “{}”; open this host's page for it instead",
+            connector.manifest.title, auth.title
+        ),
     )
 }
 

@@ -128,7 +128,7 @@ struct Asking {
 
 impl Asking {
     async fn ask(&self) -> Verdict {
-        revoke::revoke(&self.connector, &self.oauth, &self.revoke_url, &self.ring, &self.tokens).await
+        revoke::revoke(&self.connector.egress, &self.oauth, &self.revoke_url, &self.ring, &self.tokens).await
     }
 }
 
@@ -225,7 +225,8 @@ async fn plan(app: &App, connection: &Connection) -> Result<Plan, LinkError> {
     let AuthKind::Oauth2(oauth) = &auth.kind else { return leave(by_hand(&auth, stored.iter().any(|row| row.secret && !row.guest))) };
     let Some(revoke_url) = oauth.revoke_url.clone() else { return leave(Revoked::ByHand(auth.help.clone())) };
     if let Some(account) = &connection.account.id {
-        let others = app.store.grant_users(connection.app, &connection.profile, account, connection.id).await.map_err(LinkError::internal)?;
+        let others =
+            app.store.grant_users(connection.app, &connection.profile, account, connection.id).await.map_err(LinkError::internal)?;
         if others > 0 {
             return leave(Revoked::Shared(others));
         }
@@ -319,7 +320,9 @@ fn retry_after(attempts: u32) -> i64 {
 
 async fn again(app: &Arc<App>, row: &Revocation) -> Verdict {
     let Some(connector) = app.modules.get(&row.connector) else { return Verdict::Later("its connector is not loaded".into()) };
-    let Some(auth) = connector.manifest.profile(&row.profile).cloned() else { return Verdict::Never("the connector no longer has the profile".into()) };
+    let Some(auth) = connector.manifest.profile(&row.profile).cloned() else {
+        return Verdict::Never("the connector no longer has the profile".into());
+    };
     let AuthKind::Oauth2(oauth) = &auth.kind else { return Verdict::Never("the profile is no longer an oauth2 one".into()) };
     let Some(revoke_url) = oauth.revoke_url.clone() else { return Verdict::Never("the connector no longer has a revoke-url".into()) };
     let ring = match app_fields(app, &connector, &auth) {

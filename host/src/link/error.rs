@@ -88,7 +88,13 @@ impl std::error::Error for LinkError {}
 pub(super) fn quote(text: &str) -> String {
     let mut out: String = text
         .chars()
-        .map(|c| if c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}') { ' ' } else { c })
+        .map(|c| {
+            if c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}') {
+                ' '
+            } else {
+                c
+            }
+        })
         .take(300)
         .collect();
     if text.chars().nth(300).is_some() {
@@ -116,8 +122,12 @@ pub(super) fn token_refused(title: &str, connector: &str, profile: &str, error: 
             ),
         ),
         Refusal::SignInAgain => (LinkErrorKind::Expired, format!("{title} no longer accepts this sign-in; start it once more")),
-        Refusal::Declined => (LinkErrorKind::Declined, format!("{title} did not allow it; look at your account there, then start once more")),
-        Refusal::Transient => (LinkErrorKind::Transient, format!("{title} cannot be reached properly just now; try again in a few minutes")),
+        Refusal::Declined => {
+            (LinkErrorKind::Declined, format!("{title} did not allow it; look at your account there, then start once more"))
+        }
+        Refusal::Transient => {
+            (LinkErrorKind::Transient, format!("{title} cannot be reached properly just now; try again in a few minutes"))
+        }
         Refusal::Other => (
             LinkErrorKind::Failed,
             format!("{title} answered the sign-in with something that is no token; try again, and if it stays, look into the host's log"),

@@ -10,8 +10,9 @@ use super::keyring::{EXPIRES_IN, Keyring, is_secret};
 use super::template::{self, TemplateError};
 use super::token_answer::{self, Refusal};
 use super::wire::{self, Call, CallError};
-use crate::modules::Connector;
 use serde_json::Value;
+use sluice_gate::Egress;
+use sluice_model::Manifest;
 use sluice_model::manifest::{Auth, Exchange, ExchangeWhen, Sign};
 use sluice_vault::Secret;
 
@@ -63,13 +64,20 @@ impl ExchangeError {
 ///
 /// # Errors
 /// The first step that gives nothing; what the steps before it kept stays in the ring.
-pub(super) async fn run(connector: &Connector, auth: &Auth, when: ExchangeWhen, ring: &mut Keyring, now: i64) -> Result<(), ExchangeError> {
+pub(super) async fn run(
+    egress: &Egress,
+    manifest: &Manifest,
+    auth: &Auth,
+    when: ExchangeWhen,
+    ring: &mut Keyring,
+    now: i64,
+) -> Result<(), ExchangeError> {
     for step in auth.exchanges.iter().filter(|step| step.when == when) {
-        let answer = wire::send(&connector.egress, call(step, ring)?).await?;
+        let answer = wire::send(egress, call(step, ring)?).await?;
         let kept = read(step, answer.status, answer.body.expose(), answer.retry_after)?;
         let expires_at = kept.expires_in_ms.map(|ms| now.saturating_add(ms));
         for (name, value) in kept.values {
-            let secret = is_secret(&connector.manifest, &name);
+            let secret = is_secret(manifest, &name);
             ring.put(&name, value, secret, expires_at);
         }
     }

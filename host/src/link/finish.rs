@@ -106,11 +106,21 @@ async fn take(app: &App, callback: &Callback) -> Result<Flow, LinkError> {
     }
 }
 
-async fn finish_oauth2(app: &Arc<App>, callback: &Callback, mut arrived: Arrived, oauth: &Oauth2, pending: Pending) -> Result<Linked, LinkError> {
+async fn finish_oauth2(
+    app: &Arc<App>,
+    callback: &Callback,
+    mut arrived: Arrived,
+    oauth: &Oauth2,
+    pending: Pending,
+) -> Result<Linked, LinkError> {
     let (connector, auth) = (arrived.connector.clone(), arrived.auth.clone());
     let (title, name, profile) = (&connector.manifest.title, &connector.name, &auth.id);
     if callback.nonce.is_some() {
-        return Err(LinkError::new(LinkErrorKind::NotYours, "this address is no answer of this provider", "a nonce in the path of an oauth2 callback"));
+        return Err(LinkError::new(
+            LinkErrorKind::NotYours,
+            "this address is no answer of this provider",
+            "a nonce in the path of an oauth2 callback",
+        ));
     }
     check_issuer(callback, &connector, oauth)?;
     if callback.has("error") {
@@ -125,7 +135,7 @@ async fn finish_oauth2(app: &Arc<App>, callback: &Callback, mut arrived: Arrived
     };
     let code = Secret::text(code.to_owned());
     app.fail_point("link:before-code");
-    let asked = token_request::by_code(&connector, oauth, &arrived.ring, code, &pending.redirect_uri, pending.verifier).await;
+    let asked = token_request::by_code(&connector.egress, oauth, &arrived.ring, code, &pending.redirect_uri, pending.verifier).await;
     app.fail_point("link:after-code");
     let answer = match asked {
         Ok(answer) => answer,
@@ -150,7 +160,11 @@ async fn finish_redirect(app: &Arc<App>, callback: &Callback, mut arrived: Arriv
     let (connector, auth) = (arrived.connector.clone(), arrived.auth.clone());
     let (title, name, profile) = (&connector.manifest.title, &connector.name, &auth.id);
     if callback.nonce.is_none() {
-        return Err(LinkError::new(LinkErrorKind::NotYours, "this address is no answer of this provider", "no nonce in the path of a redirect callback"));
+        return Err(LinkError::new(
+            LinkErrorKind::NotYours,
+            "this address is no answer of this provider",
+            "no nonce in the path of a redirect callback",
+        ));
     }
     if callback.has("error") {
         return Err(declined(callback, title, name, profile));
@@ -184,7 +198,9 @@ async fn finish_redirect(app: &Arc<App>, callback: &Callback, mut arrived: Arriv
 
 /// The profile's `linked` steps, with what goes wrong in words for the person.
 pub(super) async fn run_linked(app: &Arc<App>, connector: &Connector, auth: &Auth, ring: &mut Keyring) -> Result<(), LinkError> {
-    let Err(failed) = exchange::run(connector, auth, ExchangeWhen::Linked, ring, app.now()).await else { return Ok(()) };
+    let Err(failed) = exchange::run(&connector.egress, &connector.manifest, auth, ExchangeWhen::Linked, ring, app.now()).await else {
+        return Ok(());
+    };
     let title = &connector.manifest.title;
     if failed.class() == Refusal::InvalidClient {
         misconfigured::pause(app, connector, ring).await;
@@ -192,9 +208,11 @@ pub(super) async fn run_linked(app: &Arc<App>, connector: &Connector, auth: &Aut
     let internal = format!("{}/{}: {failed}", connector.name, auth.id);
     Err(match &failed {
         ExchangeError::Call(call) => not_answered(title, &connector.name, &auth.id, call),
-        ExchangeError::Refused { class: Refusal::Transient, .. } => {
-            LinkError::new(LinkErrorKind::Transient, format!("{title} cannot be reached properly just now; try again in a few minutes"), internal)
-        }
+        ExchangeError::Refused { class: Refusal::Transient, .. } => LinkError::new(
+            LinkErrorKind::Transient,
+            format!("{title} cannot be reached properly just now; try again in a few minutes"),
+            internal,
+        ),
         ExchangeError::Refused { code, .. } => LinkError::new(
             LinkErrorKind::Declined,
             format!(
@@ -237,16 +255,26 @@ fn declined(callback: &Callback, title: &str, connector: &str, profile: &str) ->
     let (class, code) = callback.only("error").map_or((Refusal::Other, "unlisted"), token_answer::classify);
     let internal = format!("{connector}/{profile}: the provider's page answered with error {code}");
     match class {
-        Refusal::Declined => LinkError::new(LinkErrorKind::Declined, format!("you did not allow it at {title}, so nothing was linked; start once more if you want to"), internal),
-        Refusal::Transient => LinkError::new(LinkErrorKind::Transient, format!("{title} cannot do it just now; try again in a few minutes"), internal),
-        Refusal::InvalidClient | Refusal::Misregistered => LinkError::new(
-            LinkErrorKind::NotSetUp,
-            format!("{title} does not accept this host's app ({code}); whoever runs this host compares it with what `sluice modules show {connector}` prints"),
+        Refusal::Declined => LinkError::new(
+            LinkErrorKind::Declined,
+            format!("you did not allow it at {title}, so nothing was linked; start once more if you want to"),
             internal,
         ),
-        Refusal::SignInAgain | Refusal::Other => {
-            LinkError::new(LinkErrorKind::Failed, format!("{title} answered with an error ({code}), so nothing was linked; start once more"), internal)
+        Refusal::Transient => {
+            LinkError::new(LinkErrorKind::Transient, format!("{title} cannot do it just now; try again in a few minutes"), internal)
         }
+        Refusal::InvalidClient | Refusal::Misregistered => LinkError::new(
+            LinkErrorKind::NotSetUp,
+            format!(
+                "{title} does not accept this host's app ({code}); whoever runs this host compares it with what `sluice modules show {connector}` prints"
+            ),
+            internal,
+        ),
+        Refusal::SignInAgain | Refusal::Other => LinkError::new(
+            LinkErrorKind::Failed,
+            format!("{title} answered with an error ({code}), so nothing was linked; start once more"),
+            internal,
+        ),
     }
 }
 

@@ -57,7 +57,10 @@ impl Pending {
 /// What does not fit; the internal text goes to the audit log.
 pub(super) fn judge(flow: &Flow, arrival: &Arrival<'_>) -> Result<(), LinkError> {
     let refused = |kind, public: &str, why: &str| {
-        let internal = format!("callback at {}/{} of a sign-in begun for {}/{}: {why}", arrival.connector, arrival.profile, flow.connector, flow.profile);
+        let internal = format!(
+            "callback at {}/{} of a sign-in begun for {}/{}: {why}",
+            arrival.connector, arrival.profile, flow.connector, flow.profile
+        );
         Err(LinkError::new(kind, public, internal))
     };
     // First of all: a code must never reach a token endpoint other than that of the provider it was asked from.
@@ -136,13 +139,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (vault, _) = Vault::open(&dir.path().join("key"), false, Arc::new(OsRandom)).unwrap();
         for verifier in [None, Some("v".repeat(43))] {
-            let pending = Pending { redirect_uri: "https://s.example/connect/honest/app/callback".into(), verifier: verifier.clone().map(Secret::text) };
+            let pending = Pending {
+                redirect_uri: "https://s.example/connect/honest/app/callback".into(),
+                verifier: verifier.clone().map(Secret::text),
+            };
             let mut flow = flow();
             flow.sealed = pending.seal(&vault, &flow.connector, &flow.profile, &flow.state_hash);
             let opened = Pending::open(&vault, &flow).unwrap_or_else(|e| panic!("{e}"));
             assert_eq!(opened.redirect_uri, pending.redirect_uri);
             assert_eq!(opened.verifier.as_ref().and_then(Secret::expose_str), verifier.as_deref());
-            for change in [|f: &mut Flow| f.connector = "hostile".into(), |f: &mut Flow| f.profile = "b".into(), |f: &mut Flow| f.state_hash = [8; 32]] {
+            for change in [
+                |f: &mut Flow| f.connector = "hostile".into(),
+                |f: &mut Flow| f.profile = "b".into(),
+                |f: &mut Flow| f.state_hash = [8; 32],
+            ] {
                 let mut moved = flow.clone();
                 change(&mut moved);
                 assert!(Pending::open(&vault, &moved).is_err());

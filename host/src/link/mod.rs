@@ -25,6 +25,8 @@ mod finish;
 mod flow;
 mod issuer;
 mod keyring;
+#[cfg(test)]
+mod loopback_tests;
 mod misconfigured;
 mod pkce;
 mod refresh;

@@ -31,7 +31,8 @@ pub fn challenge(verifier: &Secret) -> String {
 /// What is stored instead of a state or nonce; `None` where the text can be none of ours.
 #[must_use]
 pub fn state_hash(text: &str) -> Option<[u8; 32]> {
-    let plausible = (32..=MAX_TOKEN_TEXT).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    let plausible =
+        (32..=MAX_TOKEN_TEXT).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     plausible.then(|| Sha256::digest(text.as_bytes()).into())
 }
 
@@ -43,8 +44,8 @@ mod tests {
     #[test]
     fn the_example_of_rfc_7636_appendix_b() {
         let octets: [u8; 32] = [
-            116, 24, 223, 180, 151, 153, 224, 37, 79, 250, 96, 125, 216, 173, 187, 186, 22, 212, 37, 77, 105, 214, 191, 240, 91, 88, 5, 88, 83, 132,
-            141, 121,
+            116, 24, 223, 180, 151, 153, 224, 37, 79, 250, 96, 125, 216, 173, 187, 186, 22, 212, 37, 77, 105, 214, 191, 240, 91, 88, 5, 88,
+            83, 132, 141, 121,
         ];
         struct Fixed([u8; 32]);
         impl Random for Fixed {
@@ -69,7 +70,13 @@ mod tests {
 
     #[test]
     fn what_cannot_be_ours_has_no_hash() {
-        for text in ["", "short", &"x".repeat(129), "dBjftJeZ4CVP mB92K27uhbUJU1p1r wW1gFWFOEjXk", "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjX\u{e9}k"] {
+        for text in [
+            "",
+            "short",
+            &"x".repeat(129),
+            "dBjftJeZ4CVP mB92K27uhbUJU1p1r wW1gFWFOEjXk",
+            "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjX\u{e9}k",
+        ] {
             assert_eq!(state_hash(text), None, "{text}");
         }
     }

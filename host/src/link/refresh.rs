@@ -74,18 +74,28 @@ impl RefreshError {
     #[must_use]
     pub fn failure(&self) -> Failure {
         let (kind, code, message) = match self {
-            Self::NeedsSignIn(_) => {
-                (FailureKind::Unauthorized, "SIGN_IN_AGAIN", "The provider no longer accepts the stored key of this account; sign in again.")
+            Self::NeedsSignIn(_) => (
+                FailureKind::Unauthorized,
+                "SIGN_IN_AGAIN",
+                "The provider no longer accepts the stored key of this account; sign in again.",
+            ),
+            Self::Sealed(_) => {
+                (FailureKind::Unauthorized, "KEY_UNREADABLE", "The stored key of this account cannot be opened; sign in again.")
             }
-            Self::Sealed(_) => (FailureKind::Unauthorized, "KEY_UNREADABLE", "The stored key of this account cannot be opened; sign in again."),
             Self::Misconfigured(_) => {
                 (FailureKind::Misconfigured, "APP_REFUSED", "The provider does not accept this host's app; its operator has to look at it.")
             }
-            Self::Transient { .. } => (FailureKind::Transient, "REFRESH_FAILED", "The provider could not renew the key just now; it is tried again."),
-            Self::Unexpected(_) => {
-                (FailureKind::UnexpectedResponse, "REFRESH_ODD", "The provider answered a renewal of the key with something that is no key.")
+            Self::Transient { .. } => {
+                (FailureKind::Transient, "REFRESH_FAILED", "The provider could not renew the key just now; it is tried again.")
             }
-            Self::NoConnector(_) | Self::Store(_) => (FailureKind::Transient, "HOST_FAILED", "This host could not renew the key; it tries again."),
+            Self::Unexpected(_) => (
+                FailureKind::UnexpectedResponse,
+                "REFRESH_ODD",
+                "The provider answered a renewal of the key with something that is no key.",
+            ),
+            Self::NoConnector(_) | Self::Store(_) => {
+                (FailureKind::Transient, "HOST_FAILED", "This host could not renew the key; it tries again.")
+            }
         };
         let mut failure = Failure::new(kind, code, message);
         if let Self::Transient { retry_after_ms, .. } = self {
@@ -132,14 +142,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Grants {
     pub(super) fn of(&self, connection: &Connection) -> Arc<Grant> {
-        // Where the provider tells nobody who they are, each connection is a grant of its own.
-        let account = connection.account.id.as_deref().map_or_else(|| format!("?{}", connection.public_id), |id| format!("={id}"));
-        let key = format!("{}\0{}\0{}\0{account}", connection.connector, connection.profile, connection.app);
         let mut all = lock(&self.all);
         // Those that nobody holds are forgotten, so that the map has the size of what goes on now.
         all.retain(|_, grant| Arc::strong_count(grant) > 1);
-        all.entry(key).or_default().clone()
+        all.entry(grant_name(connection)).or_default().clone()
     }
+}
+
+/// (connector, profile, app, account); where the provider tells nobody who they are, each connection is a grant of its own.
+fn grant_name(connection: &Connection) -> String {
+    let account = connection.account.id.as_deref().map_or_else(|| format!("?{}", connection.public_id), |id| format!("={id}"));
+    format!("{}\0{}\0{}\0{account}", connection.connector, connection.profile, connection.app)
 }
 
 /// Whether a key of this connection ends within five minutes and can be renewed, or a renewal under way was cut off.
@@ -169,14 +182,13 @@ fn due(credentials: &[Credential], now: i64) -> bool {
 /// # Errors
 /// See [`RefreshError`]; [`RefreshError::failure`] says it in the scheduler's words.
 pub async fn refresh(app: &Arc<App>, connection: &Connection, force: bool) -> Result<Keys, RefreshError> {
-    let grant = app.grants.of(connection);
-    let seen = grant.renewals(connection.id);
+    // Read before waiting: whoever is renewed while we wait is renewed for us too.
+    let seen = app.grants.of(connection);
+    let before = seen.renewals(connection.id);
     let (app, connection) = (app.clone(), connection.clone());
     // In a task of its own: a caller that is cancelled between the provider's answer and the commit must not take the new pair with it.
     let going = tokio::spawn(async move {
-        let _turn = grant.turn.lock().await;
-        let force = force && grant.renewals(connection.id) == seen;
-        let renewed = with_turn(&app, &connection, force, &grant).await;
+        let renewed = in_turn(&app, connection.clone(), force, &seen, before).await;
         if let Err(error) = &renewed {
             tracing::info!(connector = %connection.connector, connection = %connection.public_id, "{error}");
         }
@@ -185,10 +197,18 @@ pub async fn refresh(app: &Arc<App>, connection: &Connection, force: bool) -> Re
     going.await.unwrap_or_else(|error| Err(RefreshError::Unexpected(format!("the renewal stopped: {error}"))))
 }
 
-async fn with_turn(app: &Arc<App>, connection: &Connection, force: bool, grant: &Grant) -> Result<Keys, RefreshError> {
+async fn in_turn(app: &Arc<App>, mut connection: Connection, force: bool, seen: &Arc<Grant>, before: u64) -> Result<Keys, RefreshError> {
     let connector = app.modules.get(&connection.connector).ok_or_else(|| RefreshError::NoConnector(connection.connector.clone()))?;
     for _ in 0..LOOKS {
+        let grant = app.grants.of(&connection);
+        let _turn = grant.turn.lock().await;
         let at = Here::read(app, &connector, connection.id).await?;
+        if grant_name(&at.connection) != grant_name(&connection) {
+            // Signed in to again by another profile or app while we waited: another grant, another turn.
+            connection = at.connection;
+            continue;
+        }
+        let force = force && seen.renewals(connection.id) == before;
         let can = renewable(&connector, &at.connection.profile, &at.stored);
         if force && !can {
             return Err(RefreshError::NeedsSignIn("this kind of key cannot be renewed without the person".into()));
@@ -200,7 +220,7 @@ async fn with_turn(app: &Arc<App>, connection: &Connection, force: bool, grant: 
             grant.renewed(connection.id);
             return Ok(ring.into_gate());
         }
-        // Somebody else (a new sign-in) changed the keys meanwhile: look again.
+        // Somebody else changed the keys meanwhile: look again.
     }
     Err(RefreshError::Transient { why: "the stored keys kept changing".into(), retry_after_ms: None })
 }
@@ -236,10 +256,10 @@ impl<'a> Here<'a> {
     async fn renew(mut self, app: &App) -> Result<Option<Keyring>, RefreshError> {
         if let (AuthKind::Oauth2(oauth), Some(refresh)) = (&self.auth.kind, self.ring.look_up(REFRESH)) {
             let Some(version) = self.intend(app, REFRESH).await? else { return Ok(None) };
-            let mut asked = token_request::by_refresh_token(self.connector, oauth, &self.ring, refresh.duplicate()).await;
+            let mut asked = token_request::by_refresh_token(&self.connector.egress, oauth, &self.ring, refresh.duplicate()).await;
             if let Err(TokenRequestError::Call(CallError::Lost(why))) = &asked {
                 tracing::info!(connection = %self.connection.public_id, "the answer to a renewal was lost ({why}); the old token is tried once more");
-                asked = token_request::by_refresh_token(self.connector, oauth, &self.ring, refresh).await;
+                asked = token_request::by_refresh_token(&self.connector.egress, oauth, &self.ring, refresh).await;
             }
             app.fail_point("refresh:after-answer");
             match asked {
@@ -257,7 +277,9 @@ impl<'a> Here<'a> {
             let Some(name) = self.stored.iter().find(|row| !row.guest).map(|row| row.name.clone()) else { return Ok(None) };
             self.stored = app.store.credentials(self.connection.id).await?.1;
             let Some(version) = self.intend(app, &name).await? else { return Ok(None) };
-            let ran = exchange::run(self.connector, self.auth, ExchangeWhen::Renew, &mut self.ring, app.now()).await;
+            let ran =
+                exchange::run(&self.connector.egress, &self.connector.manifest, self.auth, ExchangeWhen::Renew, &mut self.ring, app.now())
+                    .await;
             app.fail_point("refresh:after-answer");
             if let Err(failed) = ran {
                 return self.judge_exchange(app, &name, version, failed).await;
@@ -318,7 +340,15 @@ impl<'a> Here<'a> {
         self.judge(app, name, version, class, why, retry_after).await
     }
 
-    async fn judge(&self, app: &App, name: &str, version: i64, class: Refusal, why: String, retry_after: Option<String>) -> Result<Option<Keyring>, RefreshError> {
+    async fn judge(
+        &self,
+        app: &App,
+        name: &str,
+        version: i64,
+        class: Refusal,
+        why: String,
+        retry_after: Option<String>,
+    ) -> Result<Option<Keyring>, RefreshError> {
         match class {
             // "No" to a token that is no longer the stored one says nothing of the one that is.
             Refusal::SignInAgain | Refusal::Declined if self.moved(app, name, version).await? => Ok(None),
@@ -366,7 +396,6 @@ pub fn keys(app: &App, connector: &Connector, connection: &Connection, credentia
     Ok(Keyring::open(fields, &connector.name, &connection.public_id, &data_key, credentials)?.into_gate())
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -405,7 +434,10 @@ mod tests {
         ] {
             let failure = error.failure();
             assert_eq!(failure.kind, kind, "{error}");
-            assert_eq!(failure.retry_after_ms, if kind == FailureKind::Transient && failure.code == "REFRESH_FAILED" { Some(7) } else { None });
+            assert_eq!(
+                failure.retry_after_ms,
+                if kind == FailureKind::Transient && failure.code == "REFRESH_FAILED" { Some(7) } else { None }
+            );
         }
     }
 }

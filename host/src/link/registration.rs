@@ -49,7 +49,10 @@ pub(super) fn app_fields(app: &App, connector: &Connector, auth: &Auth) -> Resul
                 let value = reference.read(&connector.base).map_err(|e| {
                     LinkError::new(
                         LinkErrorKind::NotSetUp,
-                        format!("{} can't be used yet: whoever runs this host looks at {} under [connectors.{}.app]", connector.manifest.title, field.name, connector.name),
+                        format!(
+                            "{} can't be used yet: whoever runs this host looks at {} under [connectors.{}.app]",
+                            connector.manifest.title, field.name, connector.name
+                        ),
                         format!("[connectors.{}.app] {}: {e}", connector.name, field.name),
                     )
                 })?;
@@ -57,7 +60,11 @@ pub(super) fn app_fields(app: &App, connector: &Connector, auth: &Auth) -> Resul
             }
         }
     }
-    if missing.is_empty() { Ok(fields) } else { Err(not_set_up(&connector.name, &connector.manifest, auth, &app.config.public_url, &missing)) }
+    if missing.is_empty() {
+        Ok(fields)
+    } else {
+        Err(not_set_up(&connector.name, &connector.manifest, auth, &app.config.public_url, &missing))
+    }
 }
 
 fn not_set_up(name: &str, manifest: &Manifest, auth: &Auth, base: &Url, missing: &[&str]) -> LinkError {
@@ -74,7 +81,10 @@ fn register(out: &mut String, indent: &str, name: &str, auth: &Auth, base: &Url)
     let url = callback_at(base, name, &auth.id, None);
     let _ = match &auth.kind {
         AuthKind::Oauth2(_) => writeln!(out, "{indent}register this redirect URL at the provider, exactly:\n{indent}  {url}"),
-        AuthKind::Redirect(_) => writeln!(out, "{indent}the provider sends people back to addresses below (a callback URL to register, if it asks for one):\n{indent}  {url}/"),
+        AuthKind::Redirect(_) => writeln!(
+            out,
+            "{indent}the provider sends people back to addresses below (a callback URL to register, if it asks for one):\n{indent}  {url}/"
+        ),
         AuthKind::Fields(_) | AuthKind::None => Ok(()),
     };
 }

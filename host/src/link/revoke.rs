@@ -11,7 +11,7 @@ use super::keyring::Keyring;
 use super::token_answer;
 use super::token_request::prove;
 use super::wire::{self, Answer, Call, CallError};
-use crate::modules::Connector;
+use sluice_gate::Egress;
 use sluice_model::manifest::Oauth2;
 use sluice_vault::Secret;
 
@@ -53,13 +53,13 @@ pub(super) enum Verdict {
 }
 
 /// Revokes what `tokens` holds.
-pub(super) async fn revoke(connector: &Connector, oauth: &Oauth2, revoke_url: &str, ring: &Keyring, tokens: &Tokens) -> Verdict {
+pub(super) async fn revoke(egress: &Egress, oauth: &Oauth2, revoke_url: &str, ring: &Keyring, tokens: &Tokens) -> Verdict {
     // A manifest's URLs are in their normal form, where braces are encoded.
     let revoke_url = revoke_url.replace('{', "%7B").replace('}', "%7D");
     if revoke_url.contains(CLIENT_ID) {
         let Some(token) = tokens.access.as_ref().or(tokens.refresh.as_ref()) else { return Verdict::Done };
         return match grant_call(&revoke_url, ring, token) {
-            Some(call) => judge_grant(wire::send(&connector.egress, call).await),
+            Some(call) => judge_grant(wire::send(egress, call).await),
             None => Verdict::Never("client-id and client-secret are needed to revoke, and one of them is missing".into()),
         };
     }
@@ -68,7 +68,7 @@ pub(super) async fn revoke(connector: &Connector, oauth: &Oauth2, revoke_url: &s
         let mut form = vec![("token".to_owned(), token.duplicate()), ("token_type_hint".to_owned(), Secret::text(hint.into()))];
         let basic = prove(oauth.client_auth, ring, &mut form);
         let call = Call { method: "POST".into(), url: revoke_url.clone(), form, basic, ..Call::default() };
-        match judge_token(wire::send(&connector.egress, call).await) {
+        match judge_token(wire::send(egress, call).await) {
             Verdict::Done => {}
             other => return other,
         }
@@ -81,7 +81,8 @@ fn grant_call(revoke_url: &str, ring: &Keyring, token: &Secret) -> Option<Call> 
     let secret = ring.app_field("client-secret")?.duplicate();
     let segment = percent_encoding::utf8_percent_encode(id, percent_encoding::NON_ALPHANUMERIC).to_string();
     // Ids are letters, digits and dots; those are not encoded, so that the address is the one the provider documents.
-    let segment = if id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-' || b == b'_') { id.to_owned() } else { segment };
+    let segment =
+        if id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-' || b == b'_') { id.to_owned() } else { segment };
     let body = serde_json::json!({ "access_token": token.expose_str()? });
     Some(Call {
         method: "DELETE".into(),
@@ -141,7 +142,9 @@ mod tests {
 
     #[test]
     fn a_token_that_the_provider_no_longer_knows_is_revoked() {
-        for (status, done) in [(204, true), (200, true), (404, true), (422, true), (401, false), (403, false), (429, false), (500, false), (503, false)] {
+        for (status, done) in
+            [(204, true), (200, true), (404, true), (422, true), (401, false), (403, false), (429, false), (500, false), (503, false)]
+        {
             assert_eq!(judge_grant(answer(status, "")) == Verdict::Done, done, "{status}");
         }
         for (status, body, done) in [
@@ -173,14 +176,24 @@ mod tests {
     fn github_gets_a_delete_of_the_grant_with_the_token_as_json() {
         let app = [("client-id", "Iv1.abc"), ("client-secret", "s")];
         let ring = Keyring::new(app.iter().map(|(n, v)| ((*n).to_owned(), (Secret::text((*v).to_owned()), true))).collect());
-        let call = grant_call("https://api.github.com/applications/%7Bapp.client-id%7D/grant", &ring, &Secret::text("gho_x".into())).unwrap();
+        let call =
+            grant_call("https://api.github.com/applications/%7Bapp.client-id%7D/grant", &ring, &Secret::text("gho_x".into())).unwrap();
         assert_eq!((call.method.as_str(), call.url.as_str()), ("DELETE", "https://api.github.com/applications/Iv1.abc/grant"));
         assert_eq!(call.json.unwrap().expose(), br#"{"access_token":"gho_x"}"#);
         let (id, secret) = call.basic.unwrap();
         assert_eq!((id.as_str(), secret.expose()), ("Iv1.abc", &b"s"[..]));
         assert!(grant_call("x%7Bapp.client-id%7D", &Keyring::default(), &Secret::text("t".into())).is_none());
-        let odd = Keyring::new([("client-id".to_owned(), (Secret::text("a/../b".into()), false)), ("client-secret".to_owned(), (Secret::text("s".into()), true))].into());
-        assert_eq!(grant_call("https://h/%7Bapp.client-id%7D/g", &odd, &Secret::text("t".into())).unwrap().url, "https://h/a%2F%2E%2E%2Fb/g");
+        let odd = Keyring::new(
+            [
+                ("client-id".to_owned(), (Secret::text("a/../b".into()), false)),
+                ("client-secret".to_owned(), (Secret::text("s".into()), true)),
+            ]
+            .into(),
+        );
+        assert_eq!(
+            grant_call("https://h/%7Bapp.client-id%7D/g", &odd, &Secret::text("t".into())).unwrap().url,
+            "https://h/a%2F%2E%2E%2Fb/g"
+        );
     }
 
     #[test]

@@ -80,7 +80,11 @@ fn checked(wanted: &[Field], given: Vec<(String, Secret)>) -> Result<Vec<(&Field
     let invalid = |text: String| Err(LinkError::plain(LinkErrorKind::Invalid, text));
     if let Some((name, _)) = given.iter().find(|(name, _)| !wanted.iter().any(|field| field.name == *name)) {
         let known: Vec<&str> = wanted.iter().map(|field| field.name.as_str()).collect();
-        return invalid(format!("there is no field “{}” here; the form has {}", quote(name), if known.is_empty() { "none".into() } else { known.join(", ") }));
+        return invalid(format!(
+            "there is no field “{}” here; the form has {}",
+            quote(name),
+            if known.is_empty() { "none".into() } else { known.join(", ") }
+        ));
     }
     let mut out = Vec::new();
     for field in wanted {
@@ -119,7 +123,8 @@ pub(super) async fn settle(app: &Arc<App>, mut arrived: Arrived) -> Result<Linke
     arrived.ring.end_as_declared(arrived.auth.expires_ms, app.now());
     let registered = app.store.app(&connector.name, &fingerprint(&arrived.ring.app)).await.map_err(LinkError::internal)?;
     app.fail_point("link:before-identify");
-    let said = crate::runs::identify(app, &connector, registered.id, &arrived.auth.id, arrived.ring.to_gate(), arrived.scopes.clone()).await;
+    let said =
+        crate::runs::identify(app, &connector, registered.id, &arrived.auth.id, arrived.ring.to_gate(), arrived.scopes.clone()).await;
     let account = match said {
         Ok(Ok(account)) => bounded(account).map_err(|why| {
             LinkError::new(
@@ -132,12 +137,20 @@ pub(super) async fn settle(app: &Arc<App>, mut arrived: Arrived) -> Result<Linke
         Err(failed) => {
             return Err(LinkError::new(
                 LinkErrorKind::Failed,
-                format!("the connector for {title} stopped before it could say whose account this is; try again, and if it stays, look into the host's log"),
+                format!(
+                    "the connector for {title} stopped before it could say whose account this is; try again, and if it stays, look into the host's log"
+                ),
                 failed.to_string(),
             ));
         }
     };
     let target = target(app, &arrived, &account).await?;
+    // Not between the request and the commit of a renewal: its answer is about the keys of before.
+    let grant = target.as_ref().map(|connection| app.grants.of(connection));
+    let _turn = match &grant {
+        Some(grant) => Some(grant.turn.lock().await),
+        None => None,
+    };
     match store(app, &arrived, registered.id, &account, target.as_ref()).await {
         // Two browsers at once: the other one was first, so this is linking again.
         Err(StoreError::AlreadyLinked(id)) if target.is_none() => {
@@ -186,7 +199,13 @@ fn other_account(title: &str, before: &Account, now: &Account) -> LinkError {
     )
 }
 
-async fn store(app: &App, arrived: &Arrived, registered: AppId, account: &Account, target: Option<&Connection>) -> Result<Linked, StoreError> {
+async fn store(
+    app: &App,
+    arrived: &Arrived,
+    registered: AppId,
+    account: &Account,
+    target: Option<&Connection>,
+) -> Result<Linked, StoreError> {
     let public_id = target.map_or_else(|| app.store.new_public_id(), |connection| connection.public_id.clone());
     let (data_key, wrapped) = app.vault.new_data_key(&public_id);
     let credentials = arrived.ring.seal(&arrived.connector.name, &public_id, &data_key);
@@ -248,7 +267,13 @@ mod tests {
     }
 
     fn field(name: &str, pattern: Option<&str>) -> Field {
-        Field { name: name.into(), label: format!("The {name}"), help: Some("40 letters".into()), secret: true, pattern: pattern.map(str::to_owned) }
+        Field {
+            name: name.into(),
+            label: format!("The {name}"),
+            help: Some("40 letters".into()),
+            secret: true,
+            pattern: pattern.map(str::to_owned),
+        }
     }
 
     fn check(given: &[(&str, &str)]) -> Result<Vec<String>, String> {

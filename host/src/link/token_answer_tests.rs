@@ -101,7 +101,9 @@ fn an_error_counts_whatever_the_status_and_the_shape() {
         (200, r#"{"error":true,"access_token":"x"}"#, Refusal::Other, "unlisted"),
     ] {
         match read(status, body.as_bytes(), Some("/data/0").filter(|_| body.contains("data"))) {
-            Err(TokenError::Refused { class: got, code: said, status: kept }) => assert_eq!((got, said, kept), (class, code, status), "{body}"),
+            Err(TokenError::Refused { class: got, code: said, status: kept }) => {
+                assert_eq!((got, said, kept), (class, code, status), "{body}")
+            }
             Err(other) => panic!("{body}: {other}"),
             Ok(_) => panic!("{body}: read as a token"),
         }
@@ -214,7 +216,8 @@ fn an_error_code_that_is_a_token_does_not_get_into_the_error() {
 #[test]
 fn no_bytes_at_all_make_it_panic() {
     // Every prefix and every single-byte change of a full answer, under every path.
-    let full = br#"{"access_token":"abc","expires_in":"12","scope":"a,b","refresh_token":"r","error":{"code":190},"errors":[{"errorType":"x"}]}"#;
+    let full =
+        br#"{"access_token":"abc","expires_in":"12","scope":"a,b","refresh_token":"r","error":{"code":190},"errors":[{"errorType":"x"}]}"#;
     for cut in 0..full.len() {
         for path in [None, Some(""), Some("/error"), Some("/errors/0")] {
             let _ = read(200, &full[..cut], path);

@@ -7,7 +7,7 @@
 use super::keyring::{ACCESS, Keyring, REFRESH};
 use super::token_answer::{self, Refusal, TokenAnswer, TokenError};
 use super::wire::{self, Call, CallError};
-use crate::modules::Connector;
+use sluice_gate::Egress;
 use sluice_model::manifest::{ClientAuth, Oauth2};
 use sluice_vault::Secret;
 
@@ -36,7 +36,7 @@ impl TokenRequestError {
 
 /// RFC 6749 §4.1.3.
 pub(super) async fn by_code(
-    connector: &Connector,
+    egress: &Egress,
     oauth: &Oauth2,
     ring: &Keyring,
     code: Secret,
@@ -49,19 +49,24 @@ pub(super) async fn by_code(
         ("redirect_uri".to_owned(), Secret::text(redirect_uri.to_owned())),
     ];
     form.extend(verifier.map(|verifier| ("code_verifier".to_owned(), verifier)));
-    send(connector, oauth, ring, form).await
+    send(egress, oauth, ring, form).await
 }
 
 /// RFC 6749 §6.
-pub(super) async fn by_refresh_token(connector: &Connector, oauth: &Oauth2, ring: &Keyring, refresh: Secret) -> Result<TokenAnswer, TokenRequestError> {
+pub(super) async fn by_refresh_token(
+    egress: &Egress,
+    oauth: &Oauth2,
+    ring: &Keyring,
+    refresh: Secret,
+) -> Result<TokenAnswer, TokenRequestError> {
     let form = vec![("grant_type".to_owned(), Secret::text("refresh_token".into())), ("refresh_token".to_owned(), refresh)];
-    send(connector, oauth, ring, form).await
+    send(egress, oauth, ring, form).await
 }
 
-async fn send(connector: &Connector, oauth: &Oauth2, ring: &Keyring, mut form: Vec<(String, Secret)>) -> Result<TokenAnswer, TokenRequestError> {
+async fn send(egress: &Egress, oauth: &Oauth2, ring: &Keyring, mut form: Vec<(String, Secret)>) -> Result<TokenAnswer, TokenRequestError> {
     let basic = prove(oauth.client_auth, ring, &mut form);
     let call = Call { method: "POST".into(), url: oauth.token_url.clone(), form, basic, ..Call::default() };
-    let answer = wire::send(&connector.egress, call).await?;
+    let answer = wire::send(egress, call).await?;
     token_answer::read(answer.status, answer.body.expose(), oauth.token_path.as_deref())
         .map_err(|error| TokenRequestError::Token { error, retry_after: answer.retry_after })
 }
@@ -97,23 +102,22 @@ mod tests {
         Keyring::new(fields.iter().map(|(name, value)| ((*name).to_owned(), (Secret::text((*value).to_owned()), true))).collect())
     }
 
-    fn check(client_auth: ClientAuth, fields: &[(&str, &str)]) -> (Option<(String, String)>, Vec<(String, String)>) {
+    /// The header's pair, if any, and the form, as text.
+    fn check(client_auth: ClientAuth, fields: &[(&str, &str)]) -> (String, String) {
         let mut form = Vec::new();
         let text = |secret: &Secret| secret.expose_str().unwrap_or_default().to_owned();
-        let basic = prove(client_auth, &ring(fields), &mut form).map(|(id, secret)| (id, text(&secret)));
-        (basic, form.iter().map(|(name, value)| (name.clone(), text(value))).collect())
+        let basic = prove(client_auth, &ring(fields), &mut form).map(|(id, secret)| format!("{id}/{}", text(&secret)));
+        let form: Vec<String> = form.iter().map(|(name, value)| format!("{name}={}", text(value))).collect();
+        (basic.unwrap_or_default(), form.join(" "))
     }
 
     #[test]
     fn the_app_proves_itself_as_the_manifest_says() {
         let both = [("client-id", "id"), ("client-secret", "s:e c")];
-        assert_eq!(check(ClientAuth::Basic, &both), (Some(("id".into(), "s:e c".into())), vec![]));
-        assert_eq!(
-            check(ClientAuth::Body, &both),
-            (None, vec![("client_id".into(), "id".into()), ("client_secret".into(), "s:e c".into())])
-        );
+        assert_eq!(check(ClientAuth::Basic, &both), ("id/s:e c".into(), String::new()));
+        assert_eq!(check(ClientAuth::Body, &both), (String::new(), "client_id=id client_secret=s:e c".into()));
         for client_auth in [ClientAuth::Basic, ClientAuth::Body] {
-            assert_eq!(check(client_auth, &[("client-id", "id")]), (None, vec![("client_id".into(), "id".into())]));
+            assert_eq!(check(client_auth, &[("client-id", "id")]), (String::new(), "client_id=id".into()));
         }
     }
 

@@ -305,8 +305,13 @@ impl Store {
                 }
                 None => insert(conn, &link, now)?,
             };
+            // Versions go on rising over a re-link, so that the answer to a refresh of the keys of before never passes for one of these.
+            let before: i64 = conn
+                .prepare_cached("SELECT coalesce(max(version), 0) FROM credential WHERE connection = ?")?
+                .query_row([id], |row| row.get(0))?;
             credentials::wipe(conn, id)?;
             credentials::put(conn, id, &link.credentials)?;
+            conn.prepare_cached("UPDATE credential SET version = version + ? WHERE connection = ?")?.execute([before, id])?;
             conn.prepare_cached("INSERT INTO data_key (connection, key_id, bytes) VALUES (?, ?, ?)")?.execute(params![
                 id,
                 link.data_key.0,
