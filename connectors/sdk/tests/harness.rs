@@ -53,9 +53,11 @@ impl Versioned for Cursor {
     const VERSION: u32 = 1;
 }
 
+type Script = fn(&mut Host<'_>) -> Result<Outcome, Failure>;
+
 thread_local! {
     /// What the probe does when it runs.
-    static SCRIPT: RefCell<fn(&mut Host<'_>) -> Result<Outcome, Failure>> = const { RefCell::new(|_| Ok(Outcome::Complete)) };
+    static SCRIPT: RefCell<Script> = const { RefCell::new(|_| Ok(Outcome::Complete)) };
 }
 
 struct Probe;
@@ -76,7 +78,7 @@ fn good(_: &Sent<'_>) -> Result<Response, FetchError> {
 }
 
 /// A bed in which the script has run once.
-fn ran(script: fn(&mut Host<'_>) -> Result<Outcome, Failure>) -> (TestBed, Result<Outcome, Failure>) {
+fn ran(script: Script) -> (TestBed, Result<Outcome, Failure>) {
     SCRIPT.set(script);
     let mut bed = TestBed::new::<Probe>("key");
     let run = bed.run::<Probe>(&mut good);
@@ -220,7 +222,7 @@ fn the_window_is_the_last_complete_run_less_the_overlap() {
 
 #[test]
 fn crash_everywhere_finds_a_connector_that_is_not_safe_to_run_twice() {
-    let safe: fn(&mut Host<'_>) -> Result<Outcome, Failure> = |host| {
+    let safe: Script = |host| {
         let Cursor { page } = host.cursor().unwrap_or_default();
         for n in page..3 {
             host.record(vec![Entry::on("steps", Day(n as i32), 1.0)])?;
@@ -231,7 +233,7 @@ fn crash_everywhere_finds_a_connector_that_is_not_safe_to_run_twice() {
     SCRIPT.set(safe);
     // cursor, three times record and checkpoint
     assert_eq!(crash_everywhere::<Probe>(|| TestBed::new::<Probe>("key"), || Box::new(good)), 7);
-    let unsafe_one: fn(&mut Host<'_>) -> Result<Outcome, Failure> = |host| {
+    let unsafe_one: Script = |host| {
         let Cursor { page } = host.cursor().unwrap_or_default();
         host.checkpoint(&Cursor { page: page + 1 })?;
         host.record(vec![Entry::at("visits", i64::from(page), 1.0).id(page.to_string())])?;
