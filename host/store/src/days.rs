@@ -52,6 +52,8 @@ impl Sums {
 
 /// Series, then day.
 type Stale = HashMap<String, HashMap<i32, Sums>>;
+/// By connection and metric: what is stale, and the ranges of starts to read for it.
+type Work = HashMap<(i64, i64), (Stale, Vec<(i64, i64)>)>;
 
 /// Whether anything waits to be folded.
 pub(crate) fn any_stale(conn: &Connection) -> Result<bool, StoreError> {
@@ -60,7 +62,7 @@ pub(crate) fn any_stale(conn: &Connection) -> Result<bool, StoreError> {
 
 /// Folds one slice, in the caller's transaction; whether there may be more.
 pub(crate) fn fold(conn: &Connection) -> Result<bool, StoreError> {
-    let mut metrics: HashMap<(i64, i64), (Stale, Vec<(i64, i64)>)> = HashMap::new();
+    let mut metrics = Work::new();
     let mut found = 0;
     {
         let mut statement = conn.prepare_cached(

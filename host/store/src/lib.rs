@@ -26,6 +26,8 @@ mod credentials;
 mod days;
 mod erase;
 mod error;
+#[cfg(test)]
+mod faults;
 mod ingest;
 mod merge;
 mod metrics;

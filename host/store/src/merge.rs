@@ -8,6 +8,10 @@
 //! Order of versions: a record wins with (rank, revision, as-of) ≥ the stored triple; a window, a retraction, and whatever meets a tombstone
 //! compare (rank, as-of) alone, since a deletion has no revision. What loses counts as older. What wins and says the same is unchanged and
 //! is not written, save where rank or revision differ: those must be known when the next version comes. A deletion leaves a tombstone.
+//!
+//! Deliberately absent: an unchanged row keeps the as-of under which it was written, since stamping it would cost a write for every row of
+//! every poll. Runs of one connection come one after the other, so nothing older than such a poll can follow it; whoever brings news that
+//! waited elsewhere must not bring news from before the connection's last poll.
 
 use crate::ingest::{Merge, Row, Window};
 use crate::tally::Tally;
