@@ -122,6 +122,3 @@ impl Decoder {
 fn damaged() -> FetchError {
     FetchError::Other("the answer's compressed body is damaged".to_owned())
 }
-
-#[cfg(test)]
-mod tests;
