@@ -1,7 +1,8 @@
 //! Requests as GitHub wants them, and what its refusals mean.
 //!
-//! The order of the questions matters. A 403 can be a limit, a missing permission, an organisation's sign-in wall: limits come first, because taking one for
-//! a missing permission would ask the person for nothing, and hammering on while limited can get a token banned. GitHub's own words are quoted, shortened, in what people see.
+//! The order of the questions matters. A 403 can be a limit, a missing permission, an organisation's sign-in wall: limits come first,
+//! because taking one for a missing permission would ask the person for nothing, and hammering on while limited can get a token banned.
+//! GitHub's own words are quoted, shortened, in what people see.
 
 use serde::Deserialize;
 use sluice_sdk::types::clip;

@@ -1,17 +1,20 @@
 //! Commits, by repository, at the second in which they were written.
 //!
-//! **Which time.** A commit carries two: the author date (when it was written) and the committer date (when it was last re-made, by a rebase or an amend). A day's work
-//! belongs to the first; `since` and `until` cut by the second. Author dates lie at times, so a commit counts at the earlier of the two, never before the account began. As an
-//! instant, not a day: GitHub gives both in UTC, and the host knows the person's own days.
+//! **Which time.** A commit carries two: the author date (when it was written) and the committer date (when it was last re-made, by a
+//! rebase or an amend). A day's work belongs to the first; `since` and `until` cut by the second. Author dates lie at times: one after the
+//! committer date, or before the account began, gives way to the committer date, and one that is before the account as well (an imported
+//! history) counts at the account's beginning. As an instant, not a day: GitHub gives both in UTC, and the host knows the person's own days.
 //!
-//! **Which window.** A commit's time is never after its committer date. So everything that counts at or after `W` has a committer date at or after `W`, a walk since `W` sees all of it, and the
-//! window from `W` can be replaced as a whole. What the same walk sees from before `W` (written long ago, pushed now) is added.
+//! **Which window.** A commit's time is never after its committer date, but for those at the account's beginning. So everything that counts
+//! at or after `W` has a committer date at or after `W`, a walk since `W` sees all of it, and the window from `W` can be replaced as a
+//! whole. What the same walk sees from before `W` (written long ago, pushed now) is added.
 //!
-//! **How often.** A repository is walked when its row in the list changed. Looking back [`LOOK_BACK`] catches late pushes; a branch that lived longer than that comes in with old committer dates,
-//! so a repository that changed is read whole again once its last whole reading is [`WHOLE_EVERY`] old, which also clears what a force-push removed.
+//! **How often.** A repository is walked when its row in the list changed. Looking back [`LOOK_BACK`] catches late pushes; a branch that
+//! lived longer than that comes in with old committer dates, so a repository that changed is read whole again once its last whole reading
+//! is [`WHOLE_EVERY`] old, which also clears what a force-push removed.
 //!
-//! **How much at once.** [`BITE`] pages; then what was read is committed with the address of the next page, since an unfinished second would be counted short,
-//! its commits are held back for the next bite.
+//! **How much at once.** [`BITE`] pages; then what was read is committed together with the address of the next page. The last second of a
+//! bite may not be complete, and would be counted short: its commits are held back for the next bite.
 
 use crate::cursor::{Held, Unfinished};
 use crate::repositories::Repository;
@@ -73,8 +76,8 @@ struct Signature {
     date: Option<String>,
 }
 
-/// Walks what changed, until all of it is done or the run has done its share. Answers what was wrong with repositories that GitHub could not
-/// serve just now: everything else has been read by then, and they are tried again by the next run.
+/// Walks what changed, until all of it is done or the run has done its share. Answers what was wrong with repositories that GitHub could
+/// not serve just now: everything else has been read by then, and they are tried again by the next run.
 ///
 /// # Errors
 /// What ends a run at once.
@@ -168,7 +171,9 @@ fn due(run: &Run<'_, '_>, repository: &Repository, mark: &Mark) -> Option<Unfini
     if mark.fingerprint == Some(repository.fingerprint) || (mark.rest > run.now && !run.asked) {
         return None;
     }
-    let whole = mark.fingerprint.is_none() || run.now - mark.whole > WHOLE_EVERY;
+    // What counts at the account's beginning may have any older committer date: a walk that reaches back to it must be a whole one.
+    let reaches_back = mark.walked - LOOK_BACK <= run.user.created_at;
+    let whole = mark.fingerprint.is_none() || reaches_back || run.now - mark.whole > WHOLE_EVERY;
     let since = (!whole).then_some(mark.walked - LOOK_BACK);
     let mut request =
         api::get(format!("{}/repos/{}/commits", api::API, repository.name)).query("author", &run.user.login).query("per_page", 100);
@@ -286,6 +291,7 @@ fn page(run: &mut Run<'_, '_>, response: &Response, gathered: &mut Gathered) -> 
 fn when(dates: &Dates, account_created: i64, now: i64) -> Option<i64> {
     let read = |signature: &Option<Signature>| signature.as_ref().and_then(|s| s.date.as_deref()).and_then(parse_rfc3339);
     let when = match (read(&dates.author), read(&dates.committer)) {
+        (Some(author), Some(committer)) if author < account_created => committer,
         (Some(author), Some(committer)) => author.min(committer),
         (author, committer) => author.or(committer)?,
     };

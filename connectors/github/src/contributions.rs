@@ -1,10 +1,11 @@
 //! GitHub's own calendar of contributions, a calendar year at a time, newest first.
 //!
-//! The calendar names civil days, by a midnight that GitHub does not document; they are kept as the days they are named, never as instants. It also moves:
-//! recent days are counted again for about a week, so every round reads the overlap anew, and a window is replaced as a whole. Only the days that an answer names
-//! are replaced: a day that is missing from it is not a day without contributions.
+//! The calendar names civil days, by a midnight that GitHub does not document; they are kept as the days they are named, never as instants.
+//! It also moves: recent days are counted again for about a week, so every round reads the overlap anew, and a window is replaced as a
+//! whole. Only the days that an answer names are replaced: a day that is missing from it is not a day without contributions.
 //!
-//! GraphQL answers 200 to nearly everything. What matters is `errors`: a limit there is a limit, a refusal costs this metric alone, anything else is an unexpected response.
+//! GraphQL answers 200 to nearly everything. What matters is `errors`: a limit there is a limit, a refusal costs this metric alone,
+//! anything else is an unexpected response.
 
 use crate::{Run, api};
 use serde::Deserialize;

@@ -1,7 +1,8 @@
 //! What is left to do, as it is kept between runs.
 //!
-//! A round begins by putting what is new (and the overlap, which is looked at again) on top of each walk, and ends when all of them are done. A run that continues a
-//! round adds nothing new unless the round is older than [`STALE`]: otherwise a back-fill of hours would show nothing of today.
+//! A round begins by putting what is new (and the overlap, which is looked at again) on top of each walk, and ends when all of them are
+//! done. A run that continues a round adds nothing new unless the round is older than [`STALE`]: otherwise a back-fill of hours would show
+//! nothing of today.
 
 use serde::{Deserialize, Serialize};
 use sluice_sdk::Day;

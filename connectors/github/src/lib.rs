@@ -1,8 +1,8 @@
 //! GitHub: commits by repository, contributions, pull requests, issues, stars, followers, public repositories.
 //!
 //! A run is one **round** over four kinds of source, and a round may take several runs: each stops after [`BUDGET_REQUESTS`] requests or
-//! [`BUDGET_ENTRIES`] entries and answers `more`, with everything it did committed. What is left to do stands in the [`cursor`] (stretches of time) and in marks that the
-//! connector keeps of each repository, so an end at any instant costs at most one unfinished window.
+//! [`BUDGET_ENTRIES`] entries and answers `more`, with everything it did committed. What is left to do stands in the [`cursor`] (stretches
+//! of time) and in marks that the connector keeps of each repository, so an end at any instant costs at most one unfinished window.
 //!
 //! | source | how it is read | what an hour costs when nothing happened |
 //! | --- | --- | --- |
@@ -12,8 +12,9 @@
 //! | [`commits`] | repositories that changed since they were last walked, and no others | 0 |
 //! | [`opened`] | search by date of creation | 2 |
 //!
-//! One request at a time: GitHub asks for it. What one repository or one metric refuses is a problem shown with the run; the run itself fails only when the key is refused,
-//! GitHub asks to wait or is in trouble, an answer is not what it should be, or nothing at all may be read.
+//! One request at a time: GitHub asks for it. What one repository or one metric refuses is a problem shown with the run; the run itself
+//! fails only when the key is refused, GitHub asks to wait or is in trouble, an answer is not what it should be, or nothing at all may be
+//! read.
 
 pub mod api;
 pub mod commits;

@@ -1,8 +1,9 @@
 //! Pull requests and issues that the person opened, by search.
 //!
-//! Each is an event with GitHub's id, at the instant it was opened; the host makes days of them. A stretch of time is asked for as a whole, oldest first, with its end pinned, so
-//! that nothing new shifts the pages. Search gives a thousand results and no more: a stretch that has more is cut in half. A stretch is replaced only if as many rows came
-//! as GitHub counted; otherwise the rows are added and nothing is taken away.
+//! Each is an event with GitHub's id, at the instant it was opened; the host makes days of them. A stretch of time is asked for as a whole,
+//! oldest first, with its end pinned, so that nothing new shifts the pages. Search gives a thousand results and no more: a stretch that has
+//! more is cut in half. A stretch is replaced only if as many rows came as GitHub counted; otherwise the rows are added and nothing is
+//! taken away.
 
 use crate::{Run, api};
 use serde::{Deserialize, Serialize};

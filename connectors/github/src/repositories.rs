@@ -1,9 +1,10 @@
 //! The list of repositories: what there is, what changed, how many stars.
 //!
-//! The list is the key to doing nothing: it says of every repository when something was last pushed to it, and its pages answer 304 as long as nothing was. A
-//! digest of each page is kept in the connector's state, so that a page that did not change still has its rows.
+//! The list is the key to doing nothing: it says of every repository when something was last pushed to it, and its pages answer 304 as long
+//! as nothing was. A digest of each page is kept in the connector's state, so that a page that did not change still has its rows.
 //!
-//! A page may shift while the list is read (a repository appears, is renamed). Rows are told apart by id; one that slipped through is there an hour later.
+//! A page may shift while the list is read (a repository appears, is renamed). Rows are told apart by id; one that slipped through is there
+//! an hour later.
 
 use crate::{Run, api};
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,7 @@
 //! Who it is: the account's id, its present name, and two gauges.
 //!
-//! Gauges count for the UTC day on which they were read: a gauge belongs to the moment of reading, and a day a few hours off is the price of one row a day.
+//! Gauges count for the UTC day on which they were read: a gauge belongs to the moment of reading, and a day a few hours off is the price
+//! of one row a day.
 
 use crate::{Run, api};
 use serde::{Deserialize, Serialize};

@@ -40,13 +40,17 @@ fn a_first_round_takes_in_everything_there_is() {
     let run = round(&mut bed, &github);
     assert!(run.problems.is_empty(), "{:?}", run.problems);
     let want = [
-        (github.created, 1.0),
+        (ms("2024-06-01T00:00:00Z"), 1.0),
         (ms("2025-06-01T08:00:00Z"), 2.0),
         (ms("2026-01-02T08:00:00Z"), 1.0),
         (ms("2026-03-08T23:30:00Z"), 1.0),
         (ms("2026-03-09T10:00:00Z"), 1.0),
     ];
-    assert_eq!(commits(&bed, "10"), want, "a rebased commit counts when it was written, one from before the account when that began");
+    assert_eq!(
+        commits(&bed, "10"),
+        want,
+        "a rebased commit counts when it was written, one that claims to be older than the account when it was committed"
+    );
     assert_eq!(commits(&bed, "13"), [(ms("2025-12-31T23:59:59Z"), 1.0)]);
     assert_eq!(commits(&bed, "12"), [], "a fork's commits are the other repository's");
     assert_eq!(bed.store.label("commits", "10"), Some("demo/busy"));
@@ -105,6 +109,24 @@ fn a_force_push_takes_away_what_it_removed() {
     assert_eq!(run.counts.deleted, 1);
     assert_eq!(commits(&bed, "10").len(), 4);
     assert!(commits(&bed, "10").contains(&(ms("2025-06-01T08:00:00Z"), 2.0)), "what lies before the window stays");
+}
+
+#[test]
+fn an_imported_history_counts_at_the_accounts_beginning_and_stays() {
+    for age in [10 * DAY, 200 * DAY] {
+        let (mut bed, mut github) = (bed(), GitHub::small());
+        github.created = NOW - age;
+        github.repositories.truncate(1);
+        github.repositories[0].commits =
+            (0..5).map(|n| Commit(format!("i{n}"), ms("2010-01-01T00:00:00Z"), ms("2010-01-01T00:00:00Z"))).collect();
+        round(&mut bed, &github);
+        assert_eq!(commits(&bed, "10"), [(github.created, 5.0)]);
+        bed.now += DAY;
+        github.repositories[0].commits.push(Commit("lie".into(), ms("1999-01-01T00:00:00Z"), NOW));
+        github.repositories[0].pushed = NOW;
+        round(&mut bed, &github);
+        assert_eq!(commits(&bed, "10"), [(github.created, 5.0), (NOW, 1.0)], "an account {} days old", age / DAY);
+    }
 }
 
 #[test]

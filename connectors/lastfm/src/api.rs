@@ -1,7 +1,7 @@
 //! Requests as Last.fm wants them, and what its error numbers mean.
 //!
-//! The HTTP status says little: the same error has come with 200, 400, 403 and 404. So a body is first looked at for `error`, and only one without it is judged by its
-//! status. Keys, session and signature are the host's; this code names a method and its parameters.
+//! The HTTP status says little: the same error has come with 200, 400, 403 and 404. So a body is first looked at for `error`, and only one
+//! without it is judged by its status. Keys, session and signature are the host's; this code names a method and its parameters.
 
 use serde::Deserialize;
 use sluice_sdk::types::clip;

@@ -5,8 +5,9 @@
 //! | [`profile`] | totals of the account and of loved tracks, every few hours |
 //! | [`plays`] | windows of a month, newest first, down to the first play; each later round reads the last fortnight again and replaces it |
 //!
-//! A run stops after [`BUDGET_REQUESTS`] requests or [`BUDGET_ENTRIES`] entries, answers `more`, and goes on below. Every window is read to its end before anything of it is recorded,
-//! and committed together with the walk that it shortens, so an end at any instant costs at most one window.
+//! A run stops after [`BUDGET_REQUESTS`] requests or [`BUDGET_ENTRIES`] entries, answers `more`, and goes on below. Every window is read to
+//! its end before anything of it is recorded, and committed together with the walk that it shortens, so an end at any instant costs at most
+//! one window.
 //!
 //! Last.fm says what is wrong in `error`, whatever the HTTP status, so that is read first ([`api`]).
 

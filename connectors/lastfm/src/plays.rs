@@ -1,14 +1,16 @@
 //! Every play, in windows of a month.
 //!
-//! **What makes a play the same one**: second, artist and name; nothing else is certain. The id is the second and a hash of the two names, so two tracks
-//! scrobbled in the same second stay apart, and the same row seen on two pages is one.
+//! **What makes a play the same one**: second, artist and name; nothing else is certain. The id is the second and a hash of the two names,
+//! so two tracks scrobbled in the same second stay apart, and the same row seen on two pages is one.
 //!
-//! **Windows.** Whether Last.fm's `from` and `to` are part of a window is not known, so each is asked for one second wider on both sides and cut by us. `to` is pinned for all pages: what is
-//! being played meanwhile shifts nothing. Where rows shift all the same (a play was deleted or came in late) the total moves, or fewer rows come than
-//! it promises; then the window is read again, at most [`MOST_READINGS`] times. Only a window that was read to its end is replaced.
+//! **Windows.** Whether Last.fm's `from` and `to` are part of a window is not known, so each is asked for one second wider on both sides
+//! and cut by us. `to` is pinned for all pages: what is being played meanwhile shifts nothing. Where rows shift all the same (a play was
+//! deleted or came in late) the total moves, or fewer rows come than it promises; then the window is read again, at most [`MOST_READINGS`]
+//! times. Only a window that was read to its end is replaced.
 //!
 //! **Late plays.** Offline players hand in plays of two weeks ago, and people correct theirs: each round replaces the last fortnight. Plays
-//! from before 2002 (a player whose clock stood at zero) are kept at the beginning of 2002, so that the count stays true; plays from the future wait until it has come.
+//! from before 2002 (a player whose clock stood at zero) are kept at the beginning of 2002, so that the count stays true; plays from the
+//! future wait until it has come.
 
 use crate::api::{self, Api};
 use crate::shapes::{Page, Play, Recent};

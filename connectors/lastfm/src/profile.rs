@@ -1,7 +1,7 @@
 //! Who it is, and the totals: plays, loved tracks, different artists, albums and tracks.
 //!
-//! Totals move slowly and every request is taken from an allowance that all people here share, so they are read every [`EVERY`] unless a person asks.
-//! They count for the UTC day on which they were read.
+//! Totals move slowly and every request is taken from an allowance that all people here share, so they are read every [`EVERY`] unless a
+//! person asks. They count for the UTC day on which they were read.
 
 use crate::Cursor;
 use crate::api::Api;

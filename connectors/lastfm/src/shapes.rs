@@ -1,8 +1,9 @@
 //! The shapes of Last.fm's answers, all of which occur.
 //!
-//! Its JSON is made from XML by rule, and the rule shows: one row is an object instead of a list, no row is an empty list, a missing key, or an object that holds a line break and
-//! the attributes beside it; numbers are text, nearly always; the row of what is playing now stands first, has no date, belongs to no window and is not counted. Rows are
-//! read one by one: one that cannot be understood is left out and told of, and never costs the page.
+//! Its JSON is made from XML by rule, and the rule shows: one row is an object instead of a list, no row is an empty list, a missing key,
+//! or an object that holds a line break and the attributes beside it; numbers are text, nearly always; the row of what is playing now
+//! stands first, has no date, belongs to no window and is not counted. Rows are read one by one: one that cannot be understood is left out
+//! and told of, and never costs the page.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};

@@ -1,8 +1,8 @@
 //! ETags: what did not change costs nothing.
 //!
-//! A provider that answers 304 sends no body, so what the last body said has to be kept: not the body itself, but the digest of it that the connector needs (a
-//! page of repositories becomes ids, names and counts). Digests live in the connector's state under the URL and the account, because an ETag belongs
-//! to both, and are committed together with the entries drawn from them.
+//! A provider that answers 304 sends no body, so what the last body said has to be kept: not the body itself, but the digest of it that the
+//! connector needs (a page of repositories becomes ids, names and counts). Digests live in the connector's state under the URL and the
+//! account, because an ETag belongs to both, and are committed together with the entries drawn from them.
 //!
 //! A cache is a luxury: where the state is full, or a digest cannot be read any more, the answer is simply fetched whole.
 
@@ -32,8 +32,8 @@ pub struct Fetched<T> {
     pub unchanged: bool,
 }
 
-/// Fetches with `If-None-Match` where there is something to compare with. `judge` sees every answer but a 304 and turns it into a digest or a
-/// failure; a digest is kept when the answer carried an ETag.
+/// Fetches with `If-None-Match` where there is something to compare with. `judge` sees every answer but a 304 and turns it into a digest or
+/// a failure; a digest is kept when the answer carried an ETag.
 ///
 /// # Errors
 /// There was no answer, or `judge` refused it.

@@ -1,7 +1,7 @@
 //! A cursor as JSON, with a version of its own.
 //!
-//! Written as `{"v":2,"c":{…}}`. A connector that meets a version it does not know, or text that is no cursor, starts over: reading the whole
-//! history again costs time, and stores nothing twice. Where an older version can be understood, [`Versioned::upgrade`] says how.
+//! Written as `{"v":2,"c":{…}}`. A connector that meets a version it does not know, or text that is no cursor, starts over: reading the
+//! whole history again costs time, and stores nothing twice. Where an older version can be understood, [`Versioned::upgrade`] says how.
 
 use crate::host::Host;
 use crate::types::Failure;

@@ -1,8 +1,8 @@
 //! Civil days and the time stamps that providers write, without a time library.
 //!
-//! A time library with its zone data would be most of a connector's size, and a connector needs little of it: the host turns instants into the
-//! person's days. What is left is proleptic Gregorian arithmetic on days since 1970-01-01, RFC 3339 stamps, and the one date form of HTTP.
-//! All of it is total: what is not a date is `None`, and years stay within 0000 to 9999.
+//! A time library with its zone data would be most of a connector's size, and a connector needs little of it: the host turns instants into
+//! the person's days. What is left is proleptic Gregorian arithmetic on days since 1970-01-01, RFC 3339 stamps, and the one date form of
+//! HTTP. All of it is total: what is not a date is `None`, and years stay within 0000 to 9999.
 
 use std::fmt;
 use std::str::FromStr;

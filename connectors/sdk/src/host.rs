@@ -1,8 +1,8 @@
 //! What a connector's logic speaks to: the contract's imported interfaces as one value.
 //!
-//! [`Backend`] is the contract, call for call; two things implement it, the bindings inside the sandbox and the mock of the harness. [`Host`]
-//! is the same with errors turned into [`Failure`]s, so that a connector's code reads `host.fetch(…)?`, and with counts of what was done, so that a run
-//! can stop after a fair share of work and answer [`Outcome::More`](crate::Outcome::More).
+//! [`Backend`] is the contract, call for call; two things implement it, the bindings inside the sandbox and the mock of the harness.
+//! [`Host`] is the same with errors turned into [`Failure`]s, so that a connector's code reads `host.fetch(…)?`, and with counts of what
+//! was done, so that a run can stop after a fair share of work and answer [`Outcome::More`](crate::Outcome::More).
 
 use crate::http::{FetchError, Request, Response, cancelled};
 use crate::types::{Account, Entry, Failure, Moment, Outcome, clip};

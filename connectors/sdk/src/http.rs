@@ -1,7 +1,8 @@
 //! Requests, their addresses, responses.
 //!
-//! A request names a recipe of the manifest where it needs the person's keys ([`Request::credential`]); the keys themselves never come in here.
-//! Whatever goes into a query is percent-encoded by [`Request::query`]: names and titles from a provider hold `&`, `#` and every script there is.
+//! A request names a recipe of the manifest where it needs the person's keys ([`Request::credential`]); the keys themselves never come in
+//! here. Whatever goes into a query is percent-encoded by [`Request::query`]: names and titles from a provider hold `&`, `#` and every
+//! script there is.
 
 use crate::types::{Failure, clip};
 use serde::Serialize;

@@ -1,8 +1,8 @@
 //! Typed JSON from a provider, with errors that tell apart what can be wrong with it.
 //!
-//! Captive portals, proxies and providers in trouble answer with pages, with nothing, or with half of what was asked, and often with status 200.
-//! Each of those has its own code here, and all of them end the run as *unexpected response* (nothing at all as *transient*: it comes and
-//! goes). Text that is not UTF-8 is mended first: one broken title must not cost a page of good records.
+//! Captive portals, proxies and providers in trouble answer with pages, with nothing, or with half of what was asked, and often with status
+//! 200. Each of those has its own code here, and all of them end the run as *unexpected response* (nothing at all as *transient*: it comes
+//! and goes). Text that is not UTF-8 is mended first: one broken title must not cost a page of good records.
 
 use crate::http::Response;
 use crate::types::{Failure, clip};

@@ -1,8 +1,8 @@
 //! Pages: `Link` headers and numbered ones.
 //!
-//! A `Link` is followed word for word: providers move the resource (a renamed repository) and put state into it. Whether it may be followed is
-//! for the host to say, which holds every request against the grant. Numbered pages shift when something new arrives in front: pin the upper end
-//! of what is asked for, drop what came twice, and compare the total from page to page.
+//! A `Link` is followed word for word: providers move the resource (a renamed repository) and put state into it. Whether it may be followed
+//! is for the host to say, which holds every request against the grant. Numbered pages shift when something new arrives in front: pin the
+//! upper end of what is asked for, drop what came twice, and compare the total from page to page.
 
 use crate::http::Response;
 
@@ -99,7 +99,8 @@ impl PageNumbers {
         self.moved = true;
     }
 
-    /// Whether the total stood still and as many rows came as it promises. Otherwise rows shifted while they were read: walk the window again.
+    /// Whether the total stood still and as many rows came as it promises. Otherwise rows shifted while they were read: walk the window
+    /// again.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         !self.moved && self.total.is_none_or(|total| self.rows >= total)

@@ -1,7 +1,7 @@
 //! What an HTTP status means for a run, where the provider has no better word for it.
 //!
-//! Providers differ (a 403 may be a limit, a 200 may hold an error), so a connector looks for the provider's own signs first and leaves the rest
-//! to [`check`]. Waiting times are handed to the host as they are: it clamps them.
+//! Providers differ (a 403 may be a limit, a 200 may hold an error), so a connector looks for the provider's own signs first and leaves the
+//! rest to [`check`]. Waiting times are handed to the host as they are: it clamps them.
 
 use crate::day::parse_http_date;
 use crate::http::Response;

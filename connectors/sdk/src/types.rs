@@ -1,7 +1,7 @@
 //! Entries, moments and failures, in the contract's words.
 //!
-//! Plain data without a trace of the bindings, so that the same connector code runs inside the sandbox and under the harness. What each field
-//! means is said in `wit/types.wit`; here are the builders that keep a connector's own code short.
+//! Plain data without a trace of the bindings, so that the same connector code runs inside the sandbox and under the harness. What each
+//! field means is said in `wit/types.wit`; here are the builders that keep a connector's own code short.
 
 use crate::day::Day;
 use serde::Serialize;

@@ -1,15 +1,17 @@
 //! A long history in windows, newest first, resumable at any instant.
 //!
-//! People want to see this week before they see 2009, and a run can be killed at any moment: so a walk is a list of spans that are still to do, kept
-//! in the cursor. Each step takes a window off the upper end of the newest span; when its entries are recorded the span shrinks, and the two are
-//! committed together by the checkpoint that follows. A later run pushes what is new on top and goes on below where the last one stopped.
+//! People want to see this week before they see 2009, and a run can be killed at any moment: so a walk is a list of spans that are still to
+//! do, kept in the cursor. Each step takes a window off the upper end of the newest span; when its entries are recorded the span shrinks,
+//! and the two are committed together by the checkpoint that follows. A later run pushes what is new on top and goes on below where the
+//! last one stopped.
 //!
 //! Bounds: at most [`MAX_SPANS`] spans; where more would pile up the two oldest are joined, which reads a stretch twice and loses nothing.
 
 use crate::day::Day;
 use serde::{Deserialize, Serialize};
 
-/// Each interrupted run leaves one span at most, and three of them are one too many already; eight leave room and keep a cursor under 400 bytes.
+/// Each interrupted run leaves one span at most, and three of them are one too many already; eight leave room and keep a cursor under 400
+/// bytes.
 pub const MAX_SPANS: usize = 8;
 
 /// A half-open stretch `[from, to)`, in whatever unit its owner counts: ms for instants, days for civil days.
@@ -60,8 +62,8 @@ impl Walk {
         }
     }
 
-    /// The next window: the upper end of the newest span, down to what `start_of` answers for it (or to the span's beginning, if that is later).
-    /// The walk itself moves only with [`Walk::finish`].
+    /// The next window: the upper end of the newest span, down to what `start_of` answers for it (or to the span's beginning, if that is
+    /// later). The walk itself moves only with [`Walk::finish`].
     #[must_use]
     pub fn next(&self, start_of: impl Fn(i64) -> i64) -> Option<Span> {
         let span = self.spans.last()?;

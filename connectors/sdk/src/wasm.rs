@@ -1,7 +1,7 @@
 //! The contract's bindings, and the glue between them and the SDK's own types.
 //!
-//! Only compiled for wasm. The bindings are generated from `wit/` when the crate is built, so there is no copy that could differ from the contract.
-//! The glue moves fields one by one: dull, and checked by the compiler whenever the contract changes.
+//! Only compiled for wasm. The bindings are generated from `wit/` when the crate is built, so there is no copy that could differ from the
+//! contract. The glue moves fields one by one: dull, and checked by the compiler whenever the contract changes.
 
 use crate::day::Day;
 use crate::host::{Backend, CheckpointError, Connector, Host, KeyError, KeyInfo, Level, RecordError, StateError};

@@ -1,7 +1,7 @@
 //! The contract, kept in memory: what a connector's logic calls when it is compiled for the machine at hand.
 //!
-//! What a run records waits in a batch; a checkpoint, or a run that ends well, moves it to the test bed; a failure or a crash drops it. State and
-//! keys are read back within the run as they were set. Every call is counted, and a fault may strike at any of them.
+//! What a run records waits in a batch; a checkpoint, or a run that ends well, moves it to the test bed; a failure or a crash drops it.
+//! State and keys are read back within the run as they were set. Every call is counted, and a fault may strike at any of them.
 
 use super::store::{Counts, Op};
 use super::{Judge, Run, Sent, TestBed};

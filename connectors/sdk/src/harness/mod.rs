@@ -1,9 +1,9 @@
 //! A connector under plain `cargo test`: no host, no account, no network.
 //!
-//! A [`TestBed`] stands for one connection. It reads the connector's own manifest with the host's own code, judges every request against the grant and the recipes
-//! made from it, every entry against the metrics, and keeps what a host would keep between runs: entries, cursor, state, keys. A test
-//! scripts the provider as a closure from request to response ([`Sent`] → [`Response`]), runs the connector as often as it likes, and looks at what is
-//! stored in the end.
+//! A [`TestBed`] stands for one connection. It reads the connector's own manifest with the host's own code, judges every request against
+//! the grant and the recipes made from it, every entry against the metrics, and keeps what a host would keep between runs: entries, cursor,
+//! state, keys. A test scripts the provider as a closure from request to response ([`Sent`] → [`Response`]), runs the connector as often as
+//! it likes, and looks at what is stored in the end.
 //!
 //! ```no_run
 //! # use sluice_sdk::harness::{self, TestBed}; use sluice_sdk::*;
@@ -18,8 +18,9 @@
 //! # }
 //! ```
 //!
-//! Faults: [`Fault::CrashAfter`] ends the run right after its n-th call to the host, as a trap would; [`crash_everywhere`] does so for every n and
-//! demands the same final store. What is not emulated: limits on time and memory, quotas, the order of versions between several writers.
+//! Faults: [`Fault::CrashAfter`] ends the run right after its n-th call to the host, as a trap would; [`crash_everywhere`] does so for
+//! every n and demands the same final store. What is not emulated: limits on time and memory, quotas, the order of versions between several
+//! writers.
 //!
 //! This module reports by panicking, as a test does.
 #![allow(clippy::panic, clippy::expect_used, reason = "a harness fails the test that uses it")]
@@ -203,8 +204,8 @@ impl TestBed {
     }
 }
 
-/// Crashes the connector after every one of its calls to the host, one after the other, runs it again to its end, and demands the store of an
-/// undisturbed run each time. `provider` makes the provider anew for each attempt. Answers how many calls there were.
+/// Crashes the connector after every one of its calls to the host, one after the other, runs it again to its end, and demands the store of
+/// an undisturbed run each time. `provider` makes the provider anew for each attempt. Answers how many calls there were.
 ///
 /// # Panics
 /// A final store differs, a run fails, or the run that should have crashed did not.

@@ -1,7 +1,7 @@
 //! Recorded exchanges that lie beside the repository.
 //!
-//! Real answers of providers may not be part of this project, but where they lie next to it they are the best test there is. A sample is one
-//! exchange `{request, status, headers, body}` or a list of them; a body that is a string is taken as text, everything else as JSON.
+//! Real answers of providers may not be part of this project, but where they lie next to it they are the best test there is. A sample is
+//! one exchange `{request, status, headers, body}` or a list of them; a body that is a string is taken as text, everything else as JSON.
 
 use crate::http::Response;
 use serde::Deserialize;

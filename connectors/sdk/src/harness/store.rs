@@ -1,7 +1,7 @@
 //! The smallest store that can tell whether a connector is right: entries by identity, windows, labels.
 //!
-//! Not the host's store: one writer, so there is no order of versions to keep. What it shares with it is what a connector can see the effect of: an
-//! entry recorded again changes nothing, a window replaced deletes what it does not hold.
+//! Not the host's store: one writer, so there is no order of versions to keep. What it shares with it is what a connector can see the
+//! effect of: an entry recorded again changes nothing, a window replaced deletes what it does not hold.
 
 use crate::types::{Entry, Moment};
 use sluice_model::manifest::Identity;
