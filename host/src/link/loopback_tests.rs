@@ -285,6 +285,17 @@ async fn a_grant_is_revoked_in_the_shape_that_the_manifest_names() {
     assert_eq!(asked.content_type.as_deref(), Some("application/json"));
     assert_eq!(asked.authorization.as_deref(), Some("Basic SXYxLmE6cw=="));
 
+    // An access token that has ended is unknown there, and its refresh token still good.
+    github.answers(422, "");
+    github.answers(200, r#"{"access_token":"A2","refresh_token":"R2"}"#);
+    github.answers(204, "");
+    let app = ring(&[("client-id", "Iv1.a"), ("client-secret", "s")]);
+    assert_eq!(revoke::revoke(&github.egress, &oauth, oauth.revoke_url.as_deref().unwrap(), &app, &tokens()).await, Verdict::Done);
+    assert_eq!(
+        [github.asked().body, github.asked().line, github.asked().body],
+        [r#"{"access_token":"A"}"#.to_owned(), "POST /token".to_owned(), r#"{"access_token":"A2"}"#.to_owned()]
+    );
+
     let rfc = Bench::new("basic", "https://www.provider.com/revoke").await;
     let oauth = rfc.auth("app").1.unwrap();
     rfc.answers(200, "");

@@ -8,8 +8,8 @@
 //! busy, or does not accept our app just now, is asked again.
 
 use super::keyring::Keyring;
-use super::token_answer;
-use super::token_request::prove;
+use super::token_answer::{self, Refusal};
+use super::token_request::{self, TokenRequestError, prove};
 use super::wire::{self, Answer, Call, CallError};
 use sluice_gate::Egress;
 use sluice_model::manifest::Oauth2;
@@ -57,11 +57,7 @@ pub(super) async fn revoke(egress: &Egress, oauth: &Oauth2, revoke_url: &str, ri
     // A manifest's URLs are in their normal form, where braces are encoded.
     let revoke_url = revoke_url.replace('{', "%7B").replace('}', "%7D");
     if revoke_url.contains(CLIENT_ID) {
-        let Some(token) = tokens.access.as_ref().or(tokens.refresh.as_ref()) else { return Verdict::Done };
-        return match grant_call(&revoke_url, ring, token) {
-            Some(call) => judge_grant(wire::send(egress, call).await),
-            None => Verdict::Never("client-id and client-secret are needed to revoke, and one of them is missing".into()),
-        };
+        return grant(egress, oauth, &revoke_url, ring, tokens).await;
     }
     for (token, hint) in [(&tokens.refresh, "refresh_token"), (&tokens.access, "access_token")] {
         let Some(token) = token else { continue };
@@ -74,6 +70,32 @@ pub(super) async fn revoke(egress: &Egress, oauth: &Oauth2, revoke_url: &str, ri
         }
     }
     Verdict::Done
+}
+
+/// GitHub's kind. It answers "unknown" to an access token that has ended while its refresh token lives on, so that one is used for a fresh one first.
+async fn grant(egress: &Egress, oauth: &Oauth2, revoke_url: &str, ring: &Keyring, tokens: &Tokens) -> Verdict {
+    let ask = async |token: &Secret| match grant_call(revoke_url, ring, token) {
+        Some(call) => judge_grant(wire::send(egress, call).await),
+        None => Grant::Told(Verdict::Never("client-id and client-secret are needed to revoke, and one of them is missing".into())),
+    };
+    if let Some(access) = &tokens.access
+        && let Grant::Told(verdict) = ask(access).await
+    {
+        return verdict;
+    }
+    let Some(refresh) = &tokens.refresh else { return Verdict::Done };
+    match token_request::by_refresh_token(egress, oauth, ring, refresh.duplicate()).await {
+        Ok(fresh) => match ask(&fresh.access_token).await {
+            Grant::Told(verdict) => verdict,
+            Grant::Unknown => Verdict::Done,
+        },
+        Err(TokenRequestError::Call(error)) => unanswered(error),
+        Err(TokenRequestError::Token { error, .. }) => match error.class() {
+            Refusal::SignInAgain | Refusal::Declined => Verdict::Done,
+            Refusal::InvalidClient | Refusal::Misregistered | Refusal::Transient => Verdict::Later(error.to_string()),
+            Refusal::Other => Verdict::Never(error.to_string()),
+        },
+    }
 }
 
 fn grant_call(revoke_url: &str, ring: &Keyring, token: &Secret) -> Option<Call> {
@@ -100,13 +122,21 @@ fn unanswered(error: CallError) -> Verdict {
     }
 }
 
-fn judge_grant(answer: Result<Answer, CallError>) -> Verdict {
+/// What GitHub's kind answers.
+#[derive(Debug, PartialEq, Eq)]
+enum Grant {
+    /// It knows of no such token.
+    Unknown,
+    Told(Verdict),
+}
+
+fn judge_grant(answer: Result<Answer, CallError>) -> Grant {
     match answer {
-        Err(error) => unanswered(error),
-        // 404 and 422: the provider knows of no such token.
+        Err(error) => Grant::Told(unanswered(error)),
         Ok(answer) => match answer.status {
-            200..=299 | 404 | 422 => Verdict::Done,
-            status => Verdict::Later(format!("status {status}")),
+            200..=299 => Grant::Told(Verdict::Done),
+            404 | 422 => Grant::Unknown,
+            status => Grant::Told(Verdict::Later(format!("status {status}"))),
         },
     }
 }
@@ -142,10 +172,14 @@ mod tests {
 
     #[test]
     fn a_token_that_the_provider_no_longer_knows_is_revoked() {
-        for (status, done) in
-            [(204, true), (200, true), (404, true), (422, true), (401, false), (403, false), (429, false), (500, false), (503, false)]
-        {
-            assert_eq!(judge_grant(answer(status, "")) == Verdict::Done, done, "{status}");
+        for status in [200, 204] {
+            assert_eq!(judge_grant(answer(status, "")), Grant::Told(Verdict::Done));
+        }
+        for status in [404, 422] {
+            assert_eq!(judge_grant(answer(status, "")), Grant::Unknown);
+        }
+        for status in [401, 403, 429, 500, 503] {
+            assert_eq!(judge_grant(answer(status, "")), Grant::Told(Verdict::Later(format!("status {status}"))));
         }
         for (status, body, done) in [
             (200, "", true),
@@ -167,8 +201,8 @@ mod tests {
         assert!(later(judge_token(answer(429, ""))));
         assert!(later(judge_token(answer(400, r#"{"error":"invalid_client"}"#))));
         assert!(later(judge_token(Err(CallError::NotSent("x".into())))));
-        assert!(later(judge_grant(Err(CallError::Lost("x".into())))));
-        assert!(!later(judge_grant(Err(CallError::Refused("x".into())))));
+        assert!(matches!(judge_grant(Err(CallError::Lost("x".into()))), Grant::Told(Verdict::Later(_))));
+        assert!(matches!(judge_grant(Err(CallError::Refused("x".into()))), Grant::Told(Verdict::Never(_))));
         assert!(!later(judge_token(answer(404, ""))));
     }
 
