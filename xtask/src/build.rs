@@ -30,15 +30,9 @@ pub fn run(args: &BuildArgs) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Adds the wasm target where it is missing, builds each connector, puts it into `dist/connectors`.
+/// Builds each connector that ships and puts it into `dist/connectors`.
 pub fn connectors() -> Result<(), String> {
-    add_target()?;
-    let mut build = cargo();
-    build.args(["build", "--locked", "--profile", "connector", "--target", WASM]);
-    for name in CONNECTORS {
-        build.arg("-p").arg(format!("sluice-connector-{name}"));
-    }
-    step("connectors", &mut build)?;
+    compile(CONNECTORS)?;
     let dist = root().join("dist/connectors");
     fs::create_dir_all(&dist).map_err(|e| format!("{}: {e}", dist.display()))?;
     for name in CONNECTORS {
@@ -53,13 +47,23 @@ pub fn connectors() -> Result<(), String> {
     Ok(())
 }
 
-/// Builds the host; answers where its binary is.
+/// Compiles connectors, adding the wasm target where it is missing; they stay in cargo's own folder.
+pub fn compile(names: &[&str]) -> Result<(), String> {
+    add_target()?;
+    let mut build = cargo();
+    build.args(["build", "--locked", "--profile", "connector", "--target", WASM]);
+    for name in names {
+        build.arg("-p").arg(format!("sluice-connector-{name}"));
+    }
+    step(&format!("connectors: {}", names.join(", ")), &mut build)
+}
+
+/// Builds the host; answers where its binary is. For development the whole workspace is built, the simulators with it: `cargo test` selects the same,
+/// so that what they depend on is compiled once, with one set of features.
 pub fn host(release: bool) -> Result<PathBuf, String> {
     let mut build = cargo();
-    build.args(["build", "--locked", "-p", "sluice"]);
-    if release {
-        build.arg("--release");
-    }
+    build.args(["build", "--locked"]);
+    build.args(if release { ["--release", "--package=sluice"].as_slice() } else { ["--workspace"].as_slice() });
     step("host (the first build compiles the sandbox: minutes)", &mut build)?;
     Ok(target().join(if release { "release" } else { "debug" }).join("sluice"))
 }

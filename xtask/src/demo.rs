@@ -4,7 +4,7 @@ use crate::{
     Outcome,
     browser::{Browser, Page},
     build,
-    shell::{cargo, step, target},
+    shell::target,
 };
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -65,7 +65,6 @@ impl Drop for Running {
 pub fn run(args: &DemoArgs) -> Outcome {
     build::connectors()?;
     let sluice = build::host(false)?;
-    step("simulated providers", cargo().args(["build", "--locked", "-p", "sluice-sim"]))?;
 
     let folder = target().join("demo");
     let _ = fs::remove_dir_all(&folder);
@@ -248,7 +247,7 @@ fn set_up(browser: &mut Browser, setup: &str) -> Result<(), String> {
 
 fn link_by_token(browser: &mut Browser, home: &str) -> Result<(), String> {
     let page = browser.get(&format!("{home}/link/github"))?;
-    let done = browser.submit(&page, "/link/github/token", &[("token", GITHUB_TOKEN)])?;
+    let done = browser.submit(&page, "/link/github/token", &[("field-token", GITHUB_TOKEN)])?;
     landed(done, "/connections/", "GitHub by token")?;
     eprintln!("   GitHub, by a personal token");
     Ok(())
