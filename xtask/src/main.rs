@@ -1,10 +1,11 @@
-//! One entry for every chore: `cargo xtask build | demo | test | bench`.
+//! One entry for every chore: `cargo xtask build | demo | test | providers | bench`.
 #![forbid(unsafe_code)]
 
 mod bench;
 mod browser;
 mod build;
 mod demo;
+mod providers;
 mod shell;
 mod test;
 
@@ -26,6 +27,8 @@ enum Chore {
     Demo(demo::DemoArgs),
     /// Everything that must hold: format, lints, unit, integration and end-to-end tests, with a closing count.
     Test(test::TestArgs),
+    /// Write the README's table of providers anew from the manifests.
+    Providers(providers::ProvidersArgs),
     /// Measure: release build, a table of figures and their bars.
     Bench(bench::BenchArgs),
 }
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         Chore::Build(args) => build::run(&args),
         Chore::Demo(args) => demo::run(&args),
         Chore::Test(args) => test::run(&args),
+        Chore::Providers(args) => providers::run(&args),
         Chore::Bench(args) => bench::run(&args),
     };
     result.unwrap_or_else(|why| {
