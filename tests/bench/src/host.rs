@@ -1,0 +1,166 @@
+//! A whole host in this process, as `sluice serve` assembles it, with connections to the simulator that are linked without asking anybody.
+//!
+//! Settings go through a file, keys through the vault, runs through the scheduler: only the linking itself is short, since a sign-in is not what is
+//! measured. A round begins by making connections due in the database, which is what time does otherwise.
+
+use crate::{
+    Fault,
+    place::{Place, Simulator},
+    plain,
+};
+use futures_util::future::try_join_all;
+use rusqlite::{Connection, params};
+use sha2::{Digest as _, Sha256};
+use sluice::{
+    app::{App, Surroundings},
+    config::{self, Overrides},
+    runs::{Scheduler, events::RunEvent},
+};
+use sluice_model::{Account, ConnectionId, UserId};
+use sluice_store::{NewCredential, NewLink, NewUser};
+use sluice_vault::Identity;
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::sync::broadcast::error::RecvError;
+
+/// The instance's name.
+const NAME: &str = "bench";
+/// Connections of one person.
+const OF_ONE: usize = 4;
+/// Links that are committed together.
+const AT_ONCE: usize = 200;
+/// Longer than any round: next runs and what waits for its round.
+const FAR_MS: i64 = 30 * 86_400_000;
+/// No round takes that long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running host.
+pub struct Host {
+    app: Arc<App>,
+    scheduler: Scheduler,
+    schedule: Connection,
+    linked: Vec<ConnectionId>,
+    data: PathBuf,
+}
+
+impl Host {
+    /// Starts one whose connector asks for `pages` pages of `rows` rows a run, and links some connections.
+    pub async fn start(place: &Place, name: &str, simulator: &Simulator, rows: u64, pages: u64, connections: usize) -> Result<Self, Fault> {
+        let folder = place.make(name)?;
+        let modules = place.make(&format!("{name}/modules"))?;
+        let bytes = std::fs::read(place.connector()?)?;
+        let pin: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        std::fs::write(modules.join("bench.wasm"), bytes)?;
+        let file = folder.join("plugins.toml");
+        let settings = format!(
+            "listen = \"127.0.0.1:1\"\n[connectors.{NAME}]\nsha256 = \"{pin}\"\nsettings = {{ rows = {rows}, pages = {pages} }}\n\
+             [[connectors.{NAME}.upstream]]\nfrom = \"https://bench.example/\"\nto = \"{}/bench/\"\nallow-private = true\n",
+            simulator.url
+        );
+        std::fs::write(&file, settings)?;
+        let data = folder.join("data");
+        let overrides = Overrides {
+            modules: Some(modules),
+            data_dir: Some(data.clone()),
+            key_file: Some(folder.join("key")),
+            ..Overrides::default()
+        };
+        let app = App::open(config::load(&file, true, &overrides)?, Surroundings::system()).await?.app;
+        if app.modules.get(NAME).is_none() {
+            let lines: Vec<&str> = app.modules.listing().iter().map(|listing| listing.line.as_str()).collect();
+            return Err(format!("the connector does not run: {}", lines.join("; ")).into());
+        }
+        let linked = link(&app, connections).await?;
+        let schedule = plain::open(&data)?;
+        let scheduler = Scheduler::start(app.clone()).await?;
+        Ok(Self { app, scheduler, schedule, linked, data })
+    }
+
+    /// Lets the `count` connections from the `first` on run once, and says how long that took.
+    pub async fn round(&self, first: usize, count: usize) -> Result<Duration, Fault> {
+        let due: Vec<ConnectionId> = self.linked.iter().skip(first).take(count).copied().collect();
+        let (Some(from), Some(to)) = (due.first(), due.last()) else { return Err("a round of nothing".into()) };
+        let mut events = self.app.events.subscribe();
+        self.schedule.execute("UPDATE work SET due = ? WHERE connection BETWEEN ? AND ?", params![plain::now(), from.0, to.0])?;
+        let began = Instant::now();
+        self.app.wake.notify_one();
+        // Each run tells two things, that it began and that it ended; what the channel dropped for a slow listener counts as well.
+        let mut waits = 2 * due.len() as u64;
+        let watch = async {
+            while waits > 0 {
+                match events.recv().await {
+                    Ok(RunEvent::Finished { outcome, message, .. }) if outcome != "complete" => {
+                        return Err(Fault::from(format!("a run ended as {outcome}: {}", message.unwrap_or_default())));
+                    }
+                    Ok(RunEvent::Started { .. } | RunEvent::Finished { .. }) => waits = waits.saturating_sub(1),
+                    Ok(_) => {}
+                    Err(RecvError::Lagged(missed)) => waits = waits.saturating_sub(missed),
+                    Err(RecvError::Closed) => return Err("the host ended".into()),
+                }
+            }
+            Ok(())
+        };
+        tokio::time::timeout(PATIENCE, watch).await.map_err(|_| format!("a round took over {} s", PATIENCE.as_secs()))??;
+        Ok(began.elapsed())
+    }
+
+    /// Stops, and makes sure that what was measured happened: so many entries in all, every run complete.
+    pub async fn end(self, entries: u64) -> Result<(), Fault> {
+        self.scheduler.stop().await?;
+        self.app.store.close().await;
+        let conn = plain::open(&self.data)?;
+        let stored: i64 = conn.query_row("SELECT count(*) FROM v_entries", [], |row| row.get(0))?;
+        let failed: i64 = conn.query_row("SELECT count(*) FROM run WHERE outcome <> 'complete'", [], |row| row.get(0))?;
+        if failed > 0 || stored.unsigned_abs() != entries {
+            return Err(format!("{failed} runs failed, and {stored} entries are there instead of {entries}: nothing was measured").into());
+        }
+        Ok(())
+    }
+}
+
+async fn link(app: &Arc<App>, count: usize) -> Result<Vec<ConnectionId>, Fault> {
+    let registered = app.store.app(NAME, "").await?;
+    let people = try_join_all((0..count.div_ceil(OF_ONE)).map(|n| {
+        app.store.create_user(NewUser { name: format!("person {n}"), time_zone: "Europe/Berlin".to_owned(), password_hash: None, owner: false })
+    }));
+    let people: Vec<UserId> = people.await?;
+    let due = app.now() + FAR_MS;
+    let mut linked = Vec::with_capacity(count);
+    while linked.len() < count {
+        let first = linked.len();
+        let batch = people.iter().flat_map(|person| [*person; OF_ONE]).enumerate().skip(first).take(AT_ONCE.min(count - first));
+        let links = batch.map(|(n, user)| {
+            let public_id = app.store.new_public_id();
+            let (key, wrapped) = app.vault.new_data_key(&public_id);
+            let identity = Identity { connector: NAME, connection: &public_id, name: "token", guest: false };
+            let token = format!("bench-token-{n:06}-0123456789abcdef");
+            let ciphertext = key.seal(&identity, token.as_bytes());
+            let credential = NewCredential { name: "token".to_owned(), ciphertext, secret: true, guest: false, expires_at: None };
+            app.store.link(NewLink {
+                public_id,
+                user,
+                app: registered.id,
+                connector: NAME.to_owned(),
+                profile: "token".to_owned(),
+                account: Account { id: Some(n.to_string()), label: format!("account {n}"), route_keys: Vec::new() },
+                scopes: Vec::new(),
+                settings: Vec::new(),
+                data_key: (wrapped.key_id, wrapped.bytes),
+                credentials: vec![credential],
+                relink: None,
+                due,
+            })
+        });
+        linked.extend(try_join_all(links).await?);
+    }
+    linked.sort_unstable_by_key(|id| id.0);
+    Ok(linked)
+}
+
+/// The runtime of a host: what the program itself makes.
+pub fn runtime() -> Result<tokio::runtime::Runtime, Fault> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
