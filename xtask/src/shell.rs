@@ -24,6 +24,15 @@ pub fn target() -> PathBuf {
 pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
+    // What `cargo run` told xtask about itself is no business of the cargo below: build scripts that watch these (ring's does) would run again
+    // each time somebody changes between `cargo xtask` and plain cargo.
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|n| {
+            n.starts_with("CARGO_PKG_") || n.starts_with("CARGO_MANIFEST_") || n == "CARGO_BIN_NAME" || n == "CARGO_CRATE_NAME"
+        }) {
+            command.env_remove(name);
+        }
+    }
     command
 }
 
