@@ -65,7 +65,9 @@ pub fn inert(text: &str) -> String {
 #[must_use]
 pub fn linkable(address: &str) -> bool {
     let web = address.starts_with("https://") || address.starts_with("http://");
-    web && address.len() <= 2048 && !address.chars().any(|c| c.is_control() || c.is_whitespace()) && url::Url::parse(address).is_ok()
+    web && address.len() <= 2048
+        && !address.chars().any(|c| c.is_control() || c.is_whitespace() || matches!(c, '"' | '<' | '>' | '`' | '\\'))
+        && url::Url::parse(address).is_ok()
 }
 
 /// The Markdown described above, as HTML.

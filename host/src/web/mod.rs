@@ -48,7 +48,6 @@ pub(crate) struct Web {
 pub(crate) type Shared = Arc<Web>;
 
 /// The pages of `app`, to be served or asked in process.
-#[must_use]
 pub fn router(app: Arc<App>) -> Router {
     let site = site::Site::new(&app.config.public_url);
     let style = site.path(&pages::assets::style_path());

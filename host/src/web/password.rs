@@ -7,6 +7,7 @@ use argon2::{
     Algorithm, Argon2, Params, Version,
     password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use sluice_model::time::Random;
 use std::{
     sync::{
@@ -18,6 +19,12 @@ use std::{
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
+/// argon2's memory, KiB.
+const MEMORY_KIB: u32 = 19_456;
+/// Its passes over that memory.
+const PASSES: u32 = 2;
+/// Its lanes.
+const LANES: u32 = 1;
 /// Hashes at a time: 38 MiB at most, and on a small machine still a core for the rest.
 const AT_ONCE: usize = 2;
 /// Requests that may wait for their turn.
@@ -47,19 +54,15 @@ pub struct Hasher {
     slots: Arc<Semaphore>,
     waiting: Arc<AtomicUsize>,
     random: Arc<dyn Random>,
-    nobody: Arc<tokio::sync::OnceCell<String>>,
+    nobody: Arc<str>,
 }
 
 impl Hasher {
     /// A hasher that takes its salts from `random`.
     #[must_use]
     pub fn new(random: Arc<dyn Random>) -> Self {
-        Self {
-            slots: Arc::new(Semaphore::new(AT_ONCE)),
-            waiting: Arc::new(AtomicUsize::new(0)),
-            random,
-            nobody: Arc::new(tokio::sync::OnceCell::new()),
-        }
+        let nobody = nobody(random.as_ref());
+        Self { slots: Arc::new(Semaphore::new(AT_ONCE)), waiting: Arc::new(AtomicUsize::new(0)), random, nobody }
     }
 
     /// The PHC string to be stored for `password`.
@@ -83,10 +86,7 @@ impl Hasher {
     /// [`PasswordError`].
     pub async fn verify(&self, stored: Option<&str>, password: &str) -> Result<bool, PasswordError> {
         let known = stored.is_some();
-        let stored = match stored {
-            Some(stored) => stored.to_owned(),
-            None => self.nobody.get_or_try_init(|| self.hash("a password that nobody has")).await?.clone(),
-        };
+        let stored = stored.unwrap_or(&self.nobody).to_owned();
         let password = Zeroizing::new(password.as_bytes().to_vec());
         let fits = self
             .work(move || {
@@ -95,13 +95,6 @@ impl Hasher {
             })
             .await?;
         Ok(fits && known)
-    }
-
-    /// Makes the hash that unknown names are checked against, so that the first of them takes no longer than the second.
-    pub async fn warm_up(&self) {
-        if let Err(why) = self.verify(None, "").await {
-            tracing::warn!("{why}");
-        }
     }
 
     async fn work<T: Send + 'static>(&self, job: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, PasswordError> {
@@ -134,8 +127,16 @@ impl Drop for Queue {
     }
 }
 
+/// A hash in the form of ours that is of no password: salt and outcome are drawn. Checking against it takes as long as any other check.
+fn nobody(random: &dyn Random) -> Arc<str> {
+    let (mut salt, mut out) = ([0u8; 16], [0u8; 32]);
+    random.fill(&mut salt);
+    random.fill(&mut out);
+    format!("$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}${}${}", STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(out)).into()
+}
+
 fn hasher() -> Result<Argon2<'static>, String> {
-    let params = Params::new(19_456, 2, 1, Some(32)).map_err(|e| e.to_string())?;
+    let params = Params::new(MEMORY_KIB, PASSES, LANES, Some(32)).map_err(|e| e.to_string())?;
     Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
 }
 
@@ -177,8 +178,17 @@ mod tests {
         assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
         assert!(hasher.verify(Some(&stored), "correct horse battery").await.unwrap());
         assert!(!hasher.verify(Some(&stored), "correct horse batterz").await.unwrap());
-        assert!(!hasher.verify(None, "a password that nobody has").await.unwrap(), "nobody's password opens nothing");
+        assert!(!hasher.verify(None, "correct horse battery").await.unwrap(), "nobody's password opens nothing");
         assert_ne!(stored, hasher.hash("correct horse battery").await.unwrap(), "a salt of its own each time");
+    }
+
+    #[test]
+    fn the_hash_of_nobody_costs_as_much_as_anybodys() {
+        let nobody = nobody(&sluice_vault::OsRandom);
+        let read = PasswordHash::new(&nobody).unwrap();
+        let params = Params::try_from(&read).unwrap();
+        assert_eq!((params.m_cost(), params.t_cost(), params.p_cost()), (MEMORY_KIB, PASSES, LANES));
+        assert_eq!(read.hash.unwrap().len(), 32);
     }
 
     #[tokio::test]

@@ -48,12 +48,6 @@ impl Reader {
     pub fn dated(&self, at: i64) -> When {
         When { words: self.minute(at), exact: self.exact(at), machine: machine(at) }
     }
-
-    /// The instant at which a civil day begins where the reader lives.
-    #[must_use]
-    pub fn day_start(&self, date: jiff::civil::Date) -> Option<i64> {
-        date.to_zoned(self.zone.clone()).ok().map(|at| at.timestamp().as_millisecond())
-    }
 }
 
 /// UTC, as `datetime` and downloads want it.

@@ -3,7 +3,6 @@
 //! Every state and every outcome has its words here, so that no page says `needs-sign-in`. Provider and connector texts stand beside these words,
 //! never in their place.
 
-use super::when::counted;
 use sluice_model::FailureKind;
 use sluice_store::{ConnectionState, Counts, RunOutcome};
 
@@ -92,7 +91,7 @@ pub fn state_words(state: ConnectionState, provider: &str, running: bool, first:
             Tone::Wanted,
             "Set up wrongly",
             format!(
-                "{provider} does not accept how this Sluice is registered there. Whoever runs it finds the steps below; Sluice tries again by itself."
+                "{provider} does not accept how this Sluice is registered there. Whoever runs it finds the steps on this connection's page; Sluice tries again by itself."
             ),
             None,
         ),
@@ -166,7 +165,7 @@ pub fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);
@@ -178,12 +177,6 @@ pub fn grouped(n: u64) -> String {
 #[must_use]
 pub fn entries_words(n: u64) -> String {
     if n == 1 { "1 entry".to_owned() } else { format!("{} entries", grouped(n)) }
-}
-
-/// "1 request", "12 requests".
-#[must_use]
-pub fn requests_words(n: u64) -> String {
-    counted(n, "request")
 }
 
 /// A value without noise: at most six digits after the point, none where there are none.
@@ -242,8 +235,7 @@ mod tests {
 
     #[test]
     fn counts_read_as_sentences() {
-        let counts =
-            |inserted, updated, unchanged, deleted, older| Counts { inserted, updated, unchanged, deleted, older, ..Counts::default() };
+        let counts = |inserted, updated, unchanged, deleted, older| Counts { inserted, updated, unchanged, deleted, older };
         for (counts, words) in [
             (counts(0, 0, 0, 0, 0), "nothing new"),
             (counts(0, 0, 2000, 0, 0), "nothing new, 2,000 as before"),

@@ -21,7 +21,6 @@ use sluice_store::Audit;
 struct AccountPage {
     shell: Shell,
     name: String,
-    zone: String,
     zones: Vec<zones::Zone>,
     error: Option<String>,
 }
@@ -30,7 +29,7 @@ fn page(web: &Shared, visitor: &Visitor, member: &Member, query: &Query, error: 
     let zone = member.user.time_zone.clone();
     let failed = error.is_some();
     let shell = Shell::new(web, visitor, "Account").noting(query);
-    let mut answer = reply::page(&AccountPage { shell, name: member.user.name.clone(), zones: zones::all(&zone), zone, error })?;
+    let mut answer = reply::page(&AccountPage { shell, name: member.user.name.clone(), zones: zones::all(&zone), error })?;
     if failed {
         *answer.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
     }

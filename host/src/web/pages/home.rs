@@ -18,7 +18,7 @@ use crate::{
 };
 use askama::Template;
 use axum::extract::State;
-use sluice_store::{AppState, Connection, ConnectionFilter};
+use sluice_store::{AppState, Connection, ConnectionFilter, ConnectionState};
 
 #[derive(Template)]
 #[template(path = "home.html")]
@@ -104,7 +104,16 @@ fn rank(tone: words::Tone) -> u8 {
 pub fn card(web: &Shared, connection: &Connection, reader: &Reader, origins: &mut Vec<String>) -> Card {
     let title = title_of(web, &connection.connector);
     let first = connection.last_check.is_none() && connection.last_data.is_none();
-    let words = state_words(connection.state, &title, connection.running, first);
+    let mut words = state_words(connection.state, &title, connection.running, first);
+    let runs = web.app.modules.get(&connection.connector).is_some();
+    if !runs && connection.state != ConnectionState::Disconnected {
+        words.tone = words::Tone::Wanted;
+        if connection.state == ConnectionState::Ok {
+            words.headline = "Its connector is not running".to_owned();
+        }
+        let why = "Nothing is fetched until its connector runs; “sluice modules list” says why it does not.";
+        words.detail = format!("{} {why}", words.detail).trim_start().to_owned();
+    }
     let fix = fix(web, connection, &words, origins);
     let last_run = connection.last_run.as_ref().map(|run| LastRun {
         outcome: words::outcome_words(&run.outcome, run.failure_code.as_deref()),
@@ -113,7 +122,7 @@ pub fn card(web: &Shared, connection: &Connection, reader: &Reader, origins: &mu
     });
     let next = connection
         .next_due
-        .filter(|_| !connection.running)
+        .filter(|_| runs && !connection.running)
         .map(|due| (reader.when(due.max(reader.now)), inert(connection.next_reason.as_deref().unwrap_or_default())));
     Card {
         id: connection.public_id.clone(),
@@ -125,7 +134,7 @@ pub fn card(web: &Shared, connection: &Connection, reader: &Reader, origins: &mu
         last_run,
         next,
         last_data: connection.last_data.map(|at| reader.when(at)),
-        can_sync: !connection.running && !connection.state.needs_link() && web.app.modules.get(&connection.connector).is_some(),
+        can_sync: !connection.running && !connection.state.needs_link() && runs,
     }
 }
 

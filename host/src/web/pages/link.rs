@@ -49,7 +49,6 @@ struct LinkPage {
     relink: Option<Relink>,
     /// Where to open these pages instead, when a provider would send the person to another address than this one.
     elsewhere: Option<String>,
-    any_leads_away: bool,
 }
 
 struct Relink {
@@ -94,8 +93,7 @@ fn page(
     let title = connector.manifest.title.clone();
     let ways = forms::ways(web, connector, relink.as_ref().map(|c| c.profile.as_str()), filled);
     let origins = forms::origins(connector, &ways);
-    let any_leads_away = !origins.is_empty();
-    let away = any_leads_away && visitor.host().is_none_or(|host| !web.site.is_public(host));
+    let away = !origins.is_empty() && visitor.host().is_none_or(|host| !web.site.is_public(host));
     let heading = if relink.is_some() { format!("Sign in to {title} again") } else { format!("Link {title}") };
     let page = LinkPage {
         shell: Shell::new(web, visitor, heading),
@@ -104,7 +102,6 @@ fn page(
         ways,
         relink: relink.map(|c| Relink { id: c.public_id, label: inert(&c.account.label) }),
         elsewhere: away.then(|| web.site.address(&format!("/link/{}", connector.name))),
-        any_leads_away,
     };
     let mut answer = reply::page(&page)?;
     if failed {
