@@ -36,7 +36,7 @@ impl Write for Bounded {
 
 enum Coding {
     Identity(Bounded),
-    Gzip(MultiGzDecoder<Bounded>),
+    Gzip(Box<MultiGzDecoder<Bounded>>),
     Brotli(Box<DecompressorWriter<Bounded>>),
 }
 
@@ -62,7 +62,7 @@ impl Decoder {
         let bounded = Bounded { bytes: Vec::with_capacity(room), limit: cap, over: false };
         let coding = match encoding.map(|e| e.trim().to_ascii_lowercase()).as_deref() {
             None | Some("" | "identity") => Coding::Identity(bounded),
-            Some("gzip" | "x-gzip") => Coding::Gzip(MultiGzDecoder::new(bounded)),
+            Some("gzip" | "x-gzip") => Coding::Gzip(Box::new(MultiGzDecoder::new(bounded))),
             Some("br") => Coding::Brotli(Box::new(DecompressorWriter::new(bounded, 16 << 10))),
             Some(other) => {
                 let shown: String = other.chars().filter(char::is_ascii_graphic).take(40).collect();

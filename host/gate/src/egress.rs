@@ -89,7 +89,7 @@ impl Egress {
     /// Where a URL of the manifest is really served; what a browser is sent to.
     #[must_use]
     pub fn upstream_of(&self, original: &Url) -> Url {
-        self.upstreams.forward(original).url
+        self.upstreams.forward(original.clone()).url
     }
 
     pub(crate) fn user_agent(&self) -> http::HeaderValue {

@@ -53,7 +53,7 @@ impl Egress {
         if let Decision::Denied(text) = self.grant().decide(method, &parsed) {
             return denied(text);
         }
-        let target = self.upstreams().forward(&parsed);
+        let target = self.upstreams().forward(parsed.clone());
         if let Err(NotDialled::Refused(why)) = self.wire().judge(&target.url, target.open).literal(&target.url) {
             let next = "an operator who means it sets `allow-private = true` on an upstream for exactly this prefix";
             return denied(refusal(self.connector(), method, &shown(&parsed), &why, Some(next)));

@@ -151,7 +151,7 @@ impl Egress {
             }
             (None, true) => None,
         };
-        let target = self.upstreams().forward(&url);
+        let target = self.upstreams().forward(url);
         Ok(Outgoing { method, url: target.url, open: target.open, headers, body })
     }
 }

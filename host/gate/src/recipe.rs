@@ -67,6 +67,11 @@ impl Recipe {
         self.headers.iter().any(|h| h.as_str() == name)
     }
 
+    /// Whether it writes parameters at all; most recipes write a header.
+    pub(crate) fn owns_params(&self) -> bool {
+        !self.params.is_empty()
+    }
+
     fn owns_param(&self, name: &str) -> bool {
         let name = plain_name(name);
         self.params.contains(&name)

@@ -1,5 +1,9 @@
 //! What the gate itself saw during a session: the scheduler believes this, not the guest.
 
+use http::Method;
+use sluice_model::url::shown;
+use url::Url;
+
 /// Facts of one session so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
@@ -23,26 +27,26 @@ pub struct Seen {
 const SHOWN: usize = 300;
 
 /// The last answer, kept raw so that the words are only made when somebody asks.
-#[derive(Default)]
 pub(crate) struct Last {
-    pub(crate) line: String,
-    pub(crate) status: u16,
-    pub(crate) kind: Option<String>,
-    pub(crate) bytes: usize,
-    pub(crate) start: Vec<u8>,
+    method: Method,
+    url: Url,
+    status: u16,
+    kind: Option<String>,
+    bytes: usize,
+    start: Vec<u8>,
 }
 
 impl Last {
-    pub(crate) fn new(line: String, status: u16, kind: Option<String>, body: &[u8]) -> Self {
+    pub(crate) fn new(method: Method, url: Url, status: u16, kind: Option<String>, body: &[u8]) -> Self {
         let start = body.get(..SHOWN * 2).unwrap_or(body).to_vec();
-        Self { line, status, kind, bytes: body.len(), start }
+        Self { method, url, status, kind, bytes: body.len(), start }
     }
 
     /// One line: control characters are replaced, since it ends up in logs and on pages.
     pub(crate) fn excerpt(&self) -> String {
         let text: String = String::from_utf8_lossy(&self.start).chars().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
         let kind: String = self.kind.as_deref().unwrap_or("no content type").chars().filter(|c| !c.is_control()).take(80).collect();
-        format!("{} → {}, {kind}, {} bytes: {}", self.line, self.status, self.bytes, text.trim())
+        format!("{} {} → {}, {kind}, {} bytes: {}", self.method, shown(&self.url), self.status, self.bytes, text.trim())
     }
 }
 
@@ -53,7 +57,7 @@ mod tests {
     #[test]
     fn an_excerpt_is_one_bounded_line() {
         let body = "<html>\r\n\u{1b}[31m".to_owned() + &"x".repeat(5000);
-        let last = Last::new("GET https://api.example/x".into(), 502, Some("text/html".into()), body.as_bytes());
+        let last = Last::new(Method::GET, Url::parse("https://api.example/x").unwrap(), 502, Some("text/html".into()), body.as_bytes());
         let text = last.excerpt();
         assert!(text.starts_with("GET https://api.example/x → 502, text/html, 5013 bytes: <html>"), "{text}");
         assert!(text.chars().all(|c| !c.is_control()));

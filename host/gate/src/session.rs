@@ -199,7 +199,7 @@ impl Session {
         if body.as_ref().is_some_and(|b| b.len() > MAX_BODY) {
             return Err(deny(&format!("its body is larger than {MAX_BODY} bytes"), None));
         }
-        let applies = self.egress.recipes_of(&self.profile).filter(|r| r.matches(&method, &parsed)).chain(&recipe);
+        let applies = self.egress.recipes_of(&self.profile).filter(|r| r.owns_params() && r.matches(&method, &parsed)).chain(&recipe);
         for one in applies {
             if let Some(name) = one.owned_in(&parsed, &headers, body.as_deref()) {
                 let next = format!("the recipe {} writes it: leave it out, and name the recipe in `credential`", one.name());
@@ -284,7 +284,7 @@ impl Session {
             applied
                 .map_err(|why| FetchError::Denied(refusal(self.egress.connector(), plan.method.as_str(), &shown(&plan.url), &why, None)))?;
         }
-        let target = self.egress.upstreams().forward(&draft.url);
+        let target = self.egress.upstreams().forward(draft.url);
         Ok(Outgoing { method: draft.method, url: target.url, open: target.open, headers: draft.headers, body: draft.body })
     }
 
@@ -337,8 +337,8 @@ impl Session {
 
     fn remember(&self, plan: &Plan, answer: &Answer) {
         let kind = answer.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).map(str::to_owned);
-        let line = format!("{} {}", plan.method, shown(&plan.url));
-        self.watching().last = Some(Last::new(line, answer.status, kind, &answer.body));
+        let last = Last::new(plan.method.clone(), plan.url.clone(), answer.status, kind, &answer.body);
+        self.watching().last = Some(last);
     }
 
     /// A refusal of the wire in the form of all refusals.

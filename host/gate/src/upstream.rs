@@ -42,11 +42,11 @@ impl Upstreams {
     }
 
     /// Where a request to an original URL goes: the longest prefix decides.
-    pub(crate) fn forward(&self, original: &Url) -> Target {
-        let best = self.0.iter().filter_map(|m| rest(original, &m.from).map(|rest| (m, rest))).max_by_key(|(m, _)| m.from.path().len());
+    pub(crate) fn forward(&self, original: Url) -> Target {
+        let best = self.0.iter().filter_map(|m| rest(&original, &m.from).map(|rest| (m, rest))).max_by_key(|(m, _)| m.from.path().len());
         match best {
-            Some((m, rest)) => Target { url: moved(original, &m.to, rest), open: m.allow_private },
-            None => Target { url: original.clone(), open: false },
+            Some((m, rest)) => Target { url: moved(&original, &m.to, rest), open: m.allow_private },
+            None => Target { url: original, open: false },
         }
     }
 
@@ -127,7 +127,7 @@ mod tests {
             ("https://github.com:8443/x", "https://github.com:8443/x", false),
             ("https://other.example/login", "https://other.example/login", false),
         ] {
-            let to = all.forward(&url(original));
+            let to = all.forward(url(original));
             assert_eq!((to.url.as_str(), to.open), (real, open), "{original}");
             assert_eq!(all.back(&to.url, &url(original)).as_str(), original);
         }
