@@ -81,6 +81,19 @@ pub enum StartError {
     /// The host key.
     #[error(transparent)]
     Key(#[from] sluice_vault::KeyError),
+    /// The key file belongs to other data.
+    #[error(
+        "{}: this is not the key of the data in {} (which was sealed under key {missing})\n  restore the key file that was backed up with this data, or name it with --key-file",
+        path.display(), data.display()
+    )]
+    OtherKey {
+        /// The key file.
+        path: std::path::PathBuf,
+        /// The data folder.
+        data: std::path::PathBuf,
+        /// The id that is wanted.
+        missing: String,
+    },
     /// The sandbox.
     #[error("the sandbox cannot start: {0}")]
     Sandbox(String),
@@ -114,10 +127,15 @@ impl App {
     /// # Errors
     /// Another process has the folder open; the key is missing while there is data; the database cannot be trusted.
     pub async fn open(config: Config, around: Surroundings) -> Result<Opened, StartError> {
+        Vault::check_place(&config.key_file, &config.data_dir)?;
         let data_exists = Store::exists(&config.data_dir);
         // The key is judged first: a wrong one must leave the folder as it was.
         let (vault, key) = Vault::open(&config.key_file, data_exists, around.random.clone())?;
         let store = Store::open(&config.data_dir, around.clock.clone(), around.random.clone())?;
+        if let Some(missing) = store.host_key_ids().await?.into_iter().find(|id| !vault.holds(id)) {
+            store.close().await;
+            return Err(StartError::OtherKey { path: config.key_file.clone(), data: config.data_dir.clone(), missing });
+        }
         let cache = config.data_dir.join("compiled");
         let engine = Engine::new(EngineOptions {
             cache_dir: Some(cache),

@@ -74,7 +74,7 @@ pub fn run(args: &DemoArgs) -> Outcome {
     let port = free_port(args.port)?;
     let page = format!("http://localhost:{port}");
     write_settings(&folder, port, &github, &lastfm)?;
-    let (_host, setup) = host(&sluice, &folder)?;
+    let (mut host, setup) = serve(&sluice, &folder)?;
 
     eprintln!("── linking accounts, as a person would in a browser");
     let mut browser = Browser::new();
@@ -89,16 +89,10 @@ pub fn run(args: &DemoArgs) -> Outcome {
     println!("\n{page}\nsign in as {NAME} with the password “{PASSWORD}”");
     if !args.once {
         println!("Ctrl-C ends the demo");
-        wait_for_the_end();
+        // Ctrl-C reaches every program of the demo; should the host end by itself, so does the demo.
+        let _ = host.0.wait();
     }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Ctrl-C reaches every program of the demo; this one just has to outlive them long enough to clean up.
-fn wait_for_the_end() {
-    loop {
-        thread::park();
-    }
 }
 
 /// Starts a program and hands over its lines of standard output, which are read to the end so that it never blocks.
@@ -194,7 +188,7 @@ fn sluice(program: &Path, folder: &Path) -> Command {
     command
 }
 
-fn host(program: &Path, folder: &Path) -> Result<(Running, String), String> {
+fn serve(program: &Path, folder: &Path) -> Result<(Running, String), String> {
     eprintln!("── host");
     let log = fs::File::create(folder.join("sluice.log")).map_err(|e| format!("{}: {e}", folder.display()))?;
     let (running, lines) = start(sluice(program, folder).arg("serve").stderr(log))?;

@@ -29,6 +29,7 @@ mod error;
 #[cfg(test)]
 mod faults;
 mod ingest;
+mod keys;
 mod merge;
 mod metrics;
 mod names;
