@@ -75,8 +75,8 @@ pub fn span(ms: u64) -> String {
         [(365 * 86_400, "year"), (30 * 86_400, "month"), (7 * 86_400, "week"), (86_400, "day"), (3_600, "hour"), (60, "minute")];
     let seconds = (ms + 500) / 1_000;
     for (size, name) in UNITS {
-        // Two weeks read better as 14 days; a unit is taken from twice its size on, save where nothing smaller says it better.
-        let from = if name == "week" || name == "month" { 2 * size } else { size };
+        // “In 1 hour” would be said of anything up to two: 95 minutes say more. Seconds are not worth counting beyond a minute.
+        let from = if name == "minute" { size } else { 2 * size };
         if seconds >= from {
             return counted(seconds / size, name);
         }
@@ -140,11 +140,14 @@ mod tests {
             (MINUTE, "in 1 minute"),
             (12 * MINUTE, "in 12 minutes"),
             (-3 * HOUR, "3 hours ago"),
-            (-DAY, "1 day ago"),
+            (95 * MINUTE, "in 95 minutes"),
+            (-DAY, "24 hours ago"),
+            (-2 * DAY, "2 days ago"),
             (-8 * DAY, "8 days ago"),
             (-14 * DAY, "2 weeks ago"),
             (-61 * DAY, "2 months ago"),
-            (-400 * DAY, "1 year ago"),
+            (-400 * DAY, "13 months ago"),
+            (-800 * DAY, "2 years ago"),
         ] {
             assert_eq!(relative(1_000_000_000_000, 1_000_000_000_000 + ahead), words, "{ahead}");
         }

@@ -37,6 +37,8 @@ struct EntriesPage {
     since: String,
     since_wrong: bool,
     rows: Vec<Row>,
+    series: bool,
+    details: bool,
     filter: String,
     next: Option<String>,
     first_page: bool,
@@ -128,6 +130,7 @@ pub async fn show(State(web): State<Shared>, visitor: Visitor, member: Member, P
         .collect();
     let title = title_of(&web, &connection.connector);
     let label = inert(&connection.account.label);
+    let rows: Vec<Row> = page.rows.into_iter().map(|entry| row(&reader, entry)).collect();
     let page = EntriesPage {
         shell: Shell::new(&web, &visitor, format!("Entries · {title} · {label}")),
         id,
@@ -138,7 +141,9 @@ pub async fn show(State(web): State<Shared>, visitor: Visitor, member: Member, P
         filter: filter.to_query(),
         since: filter.since_text,
         since_wrong: filter.since_wrong,
-        rows: page.rows.into_iter().map(|entry| row(&reader, entry)).collect(),
+        series: rows.iter().any(|row| row.series.is_some()),
+        details: rows.iter().any(|row| row.detail.is_some()),
+        rows,
         next: page.next.map(|next| url::form_urlencoded::byte_serialize(next.as_bytes()).collect()),
         first_page,
     };

@@ -24,6 +24,8 @@ pub struct Way {
     /// The manifest's own words, for whoever sets it up.
     pub setup: Markup,
     pub missing: Option<Missing>,
+    /// It needs something registered, so its set-up is for whoever runs the host; else it is for the person.
+    pub registered: bool,
     /// What went wrong with it just now.
     pub error: Option<String>,
     /// It is the one that was used before.
@@ -86,6 +88,7 @@ fn way(web: &Shared, connector: &Connector, auth: &Auth, before: Option<&str>, f
         leads_away,
         fields,
         help: help(auth.help.as_deref()),
+        registered: !auth.app_fields.is_empty(),
         setup: markdown(auth.setup.as_deref().unwrap_or_default()),
         missing: (!missing.is_empty()).then(|| Missing {
             redirect: leads_away.then(|| redirect(web, connector, auth)),

@@ -36,7 +36,8 @@ pub fn is_known(name: &str) -> bool {
 
 /// The zone that this machine is in; UTC where it does not say.
 pub fn of_this_machine() -> String {
-    TimeZone::try_system().ok().and_then(|zone| zone.iana_name().map(str::to_owned)).unwrap_or_else(|| "UTC".to_owned())
+    let name = TimeZone::try_system().ok().and_then(|zone| zone.iana_name().map(str::to_owned));
+    name.filter(|name| !matches!(name.as_str(), "Etc/UTC" | "Etc/UCT" | "Etc/Universal" | "Etc/Zulu")).unwrap_or_else(|| "UTC".to_owned())
 }
 
 #[cfg(test)]
