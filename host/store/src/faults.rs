@@ -23,17 +23,20 @@ fn user(name: String) -> NewUser {
 }
 
 /// Holds the writer, so that what is queued meanwhile forms one group.
-fn hold(store: &Store) -> (std::sync::mpsc::Sender<()>, tokio::task::JoinHandle<Result<(), StoreError>>) {
+async fn hold(store: &Store) -> (std::sync::mpsc::Sender<()>, tokio::task::JoinHandle<Result<(), StoreError>>) {
     let (go, wait) = std::sync::mpsc::channel::<()>();
+    let (begins, begun) = tokio::sync::oneshot::channel();
     let store = store.clone();
     let held = tokio::spawn(async move {
         store
             .write(move |_, _| {
+                let _ = begins.send(());
                 let _ = wait.recv_timeout(Duration::from_secs(10));
                 Ok(())
             })
             .await
     });
+    begun.await.unwrap();
     (go, held)
 }
 
@@ -65,8 +68,7 @@ async fn a_full_disk_fails_the_whole_group_half_commits_nothing_and_is_left_by_i
     let store = open(dir.path()).unwrap();
     store.create_user(user("before".into())).await.unwrap();
     limit_pages(&store, 8).await;
-    let (go, held) = hold(&store);
-    tokio::task::yield_now().await;
+    let (go, held) = hold(&store).await;
     let (first, large, last) = {
         let group = async {
             tokio::join!(
@@ -86,8 +88,10 @@ async fn a_full_disk_fails_the_whole_group_half_commits_nothing_and_is_left_by_i
         assert!(matches!(outcome, Err(StoreError::Full)), "{outcome:?}");
     }
     assert_eq!(names(&store).await, ["before"]);
+    assert_eq!(store.full_since(), Some(1_000));
     assert!(tokio::time::timeout(Duration::from_millis(20), store.fatal()).await.is_err(), "a full disk stops nothing for good");
     store.create_user(user("small".into())).await.expect("what fits is written");
+    assert_eq!(store.full_since(), None);
     limit_pages(&store, -1).await;
     store.create_user(user(format!("large{}", "x".repeat(400_000)))).await.unwrap();
     assert_eq!(names(&store).await, ["before", "small", "largexxxx"]);
@@ -104,8 +108,7 @@ async fn one_that_is_refused_costs_its_neighbours_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).unwrap();
     store.create_user(user("ann".into())).await.unwrap();
-    let (go, held) = hold(&store);
-    tokio::task::yield_now().await;
+    let (go, held) = hold(&store).await;
     let group = async {
         tokio::join!(store.create_user(user("bob".into())), store.create_user(user("ann".into())), store.create_user(user("cid".into())))
     };
@@ -124,8 +127,7 @@ async fn one_that_is_refused_costs_its_neighbours_nothing() {
 async fn a_broken_database_acknowledges_nobody_and_stops_the_store() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).unwrap();
-    let (go, held) = hold(&store);
-    tokio::task::yield_now().await;
+    let (go, held) = hold(&store).await;
     let group = async {
         tokio::join!(
             store.create_user(user("before".into())),

@@ -10,8 +10,8 @@
 //! | [`Ingest`] | judging, days, hashing, sorting: off the writer's thread |
 //! | `writer` | one thread gathers what waits into one durable commit |
 //! | `apply`, `merge`, `tally`, `days` | a batch: fence, one range scan, counters by series and day |
-//! | `claim` | leases on what is due, from an index, fair between apps and users |
-//! | `people`, `apps`, `connections`, `credentials` | who, through what, to what, with which keys |
+//! | `claim`, `schedule` | leases on what is due, from an index, fair between apps and users; hosts that live and die |
+//! | `people`, `apps`, `connections`, `credentials`, `revocations` | who, through what, to what, with which keys, and giving them back |
 //! | `read`, `runs` | a page at a time, on connections of their own |
 //! | `erase` | leaving, in slices, so that nothing of it is in any file |
 //! | `open` | what is refused, and how a database begins |

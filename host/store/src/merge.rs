@@ -286,7 +286,10 @@ fn drop_row(scope: &mut Scope<'_>, op: &Merge, window: Window, plan: &mut Plan, 
 /// The statements of the second phase, each prepared once and bound again only where rows differ.
 struct Statements<'a> {
     insert: CachedStatement<'a>,
+    /// Where the row stands: the key is not assigned, so only the index of changes is rewritten.
     update: CachedStatement<'a>,
+    /// To another time.
+    shift: CachedStatement<'a>,
 }
 
 fn write(scope: &mut Scope<'_>, op: &Merge, tally: &mut Tally<'_>, plan: &Plan) -> Result<(), StoreError> {
@@ -298,9 +301,12 @@ fn write(scope: &mut Scope<'_>, op: &Merge, tally: &mut Tally<'_>, plan: &Plan) 
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17) ON CONFLICT DO NOTHING",
         )?,
         update: conn.prepare_cached(
-            "UPDATE entry SET start = ?5, \"end\" = ?6, \"offset\" = ?7, civil = ?8, series = ?9, day = ?10, value = ?11, digest = ?12,
-               rank = ?13, revision = ?14, as_of = ?15, run = ?16, seq = ?17, gone = 0
-             WHERE connection = ?1 AND metric = ?2 AND start = ?3 AND key = ?4",
+            "UPDATE entry SET rank = ?1, as_of = ?2, run = ?3, \"end\" = ?6, \"offset\" = ?7, civil = ?8, series = ?9, day = ?10, value = ?11,
+               digest = ?12, revision = ?13, seq = ?14, gone = 0
+             WHERE connection = ?4 AND metric = ?5 AND start = ?15 AND key = ?16",
+        )?,
+        shift: conn.prepare_cached(
+            "UPDATE entry SET start = ? WHERE connection = ? AND metric = ? AND start = ? AND key = ?",
         )?,
     };
     let insert = &mut statements.insert;
@@ -310,6 +316,12 @@ fn write(scope: &mut Scope<'_>, op: &Merge, tally: &mut Tally<'_>, plan: &Plan) 
     insert.raw_bind_parameter(4, scope.as_of)?;
     insert.raw_bind_parameter(5, scope.run)?;
     insert.raw_bind_parameter(6, op.by_id)?;
+    let update_row = &mut statements.update;
+    update_row.raw_bind_parameter(1, op.rank)?;
+    update_row.raw_bind_parameter(2, scope.as_of)?;
+    update_row.raw_bind_parameter(3, scope.run)?;
+    update_row.raw_bind_parameter(4, scope.connection)?;
+    update_row.raw_bind_parameter(5, op.metric)?;
     for dropped in &plan.dropped {
         bury(scope, op.metric, op.rank, &dropped.key, dropped.old.start, dropped.old.digest)?;
         tally.removed(dropped.old.series, dropped.old.day, dropped.old.start);
@@ -384,25 +396,22 @@ fn update(
     let series = op.series_of(row);
     let day = day_of(row, &old);
     let seq = scope.next();
-    statements.update.execute(params![
-        scope.connection,
-        op.metric,
-        old.start,
-        op.key(row),
-        row.start,
-        row.end,
-        row.offset,
-        row.civil,
-        (op.by_id && !series.is_empty()).then_some(series),
-        day,
-        row.value,
-        row.digest,
-        op.rank,
-        row.revision,
-        scope.as_of,
-        scope.run,
-        seq,
-    ])?;
+    if old.start != row.start {
+        statements.shift.execute(params![row.start, scope.connection, op.metric, old.start, op.key(row)])?;
+    }
+    let update = &mut statements.update;
+    update.raw_bind_parameter(6, row.end)?;
+    update.raw_bind_parameter(7, row.offset)?;
+    update.raw_bind_parameter(8, row.civil)?;
+    update.raw_bind_parameter(9, (op.by_id && !series.is_empty()).then_some(series))?;
+    update.raw_bind_parameter(10, day)?;
+    update.raw_bind_parameter(11, row.value)?;
+    update.raw_bind_parameter(12, row.digest)?;
+    update.raw_bind_parameter(13, row.revision)?;
+    update.raw_bind_parameter(14, seq)?;
+    update.raw_bind_parameter(15, row.start)?;
+    update.raw_bind_parameter(16, op.key(row))?;
+    update.raw_execute()?;
     if !old.gone {
         tally.removed(old.series, old.day, old.start);
     }

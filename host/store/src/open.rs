@@ -8,6 +8,7 @@
 //! connection) overwrites what is deleted, so that "delete my data" is true of the file's bytes too.
 
 use crate::OpenError;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
@@ -58,7 +59,7 @@ pub(crate) fn writer(dir: &Path) -> Result<Connection, OpenError> {
     private().create(true).truncate(false).read(true).write(true).open(&path).map_err(io("making the database", &path))?;
     let sqlite = |source| OpenError::Sqlite { path: path.clone(), source };
     let conn = Connection::open_with_flags(&path, flags()).map_err(sqlite)?;
-    conn.busy_timeout(BUSY).map_err(sqlite)?;
+    settle(&conn).map_err(sqlite)?;
     judge(&conn, &path)?;
     conn.execute_batch("PRAGMA auto_vacuum = INCREMENTAL").map_err(sqlite)?;
     let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(sqlite)?;
@@ -72,25 +73,32 @@ pub(crate) fn writer(dir: &Path) -> Result<Connection, OpenError> {
     )
     .map_err(sqlite)?;
     migrate(&conn).map_err(sqlite)?;
-    conn.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(conn)
 }
 
 /// A connection that only reads.
 pub(crate) fn reader(dir: &Path) -> Result<Connection, rusqlite::Error> {
     let conn = Connection::open_with_flags(dir.join(DATABASE), flags())?;
-    conn.busy_timeout(BUSY)?;
+    settle(&conn)?;
     conn.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF")?;
-    conn.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(conn)
 }
 
 /// The checkpointer's connection.
 pub(crate) fn checkpointer(dir: &Path) -> Result<Connection, rusqlite::Error> {
     let conn = Connection::open_with_flags(dir.join(DATABASE), flags())?;
-    conn.busy_timeout(BUSY)?;
+    settle(&conn)?;
     conn.execute_batch("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0")?;
     Ok(conn)
+}
+
+/// What every connection of ours has: plans that do not depend on the values bound, or SQLite would compile statements anew at each binding
+/// that it compares with a partial index.
+fn settle(conn: &Connection) -> Result<(), rusqlite::Error> {
+    conn.busy_timeout(BUSY)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(())
 }
 
 fn flags() -> OpenFlags {

@@ -3,6 +3,7 @@
 //! A row stands for one run, or for several in a row that went the same way and changed nothing, so that a connection that is polled for a
 //! year without news has a handful of rows. Logs lie aside.
 
+use crate::apply::number;
 use crate::names::{parse_outcome, parse_reason};
 use crate::{Counts, LogLine, RunOutcome, Store, StoreError};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -44,6 +45,8 @@ pub struct RunView {
 
 /// Rows of one answer.
 const RUN_ROWS: usize = 10_000;
+/// Log lines removed in one commit.
+const LOG_SLICE: u64 = 5_000;
 
 const RUN: &str = "SELECT id, connection, reason, started_at, ended_at, last_ended_at, repeats, outcome, code, message, inserted, updated,
   unchanged, deleted, older, requests, problems, version FROM run";
@@ -99,5 +102,28 @@ impl Store {
             Ok(rows.collect::<Result<_, _>>()?)
         })
         .await
+    }
+
+    /// Removes log lines from before a time, in slices, so that nobody waits long; how many. The rows of the runs stay.
+    ///
+    /// # Errors
+    /// The store failed; slices that went are gone.
+    pub async fn trim_logs(&self, before: i64) -> Result<u64, StoreError> {
+        let mut gone = 0;
+        loop {
+            let slice = self
+                .write(move |conn, _| {
+                    Ok(conn
+                        .prepare_cached(
+                            "DELETE FROM run_log WHERE (run, part, n) IN (SELECT run, part, n FROM run_log WHERE at < ? ORDER BY at LIMIT ?)",
+                        )?
+                        .execute(params![before, number(LOG_SLICE)])? as u64)
+                })
+                .await?;
+            gone += slice;
+            if slice < LOG_SLICE {
+                return Ok(gone);
+            }
+        }
     }
 }

@@ -297,6 +297,8 @@ CREATE TABLE run_log (
   text  TEXT NOT NULL,
   PRIMARY KEY (run, part, n)
 ) STRICT, WITHOUT ROWID;
+-- Logs are removed by age.
+CREATE INDEX run_log_at ON run_log (at);
 
 CREATE TABLE host (
   id          INTEGER PRIMARY KEY AUTOINCREMENT,

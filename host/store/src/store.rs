@@ -126,6 +126,12 @@ impl Store {
         self.inner.queue.stopped().await
     }
 
+    /// Since when the disk is full, ms; `None` once something could be written again.
+    #[must_use]
+    pub fn full_since(&self) -> Option<i64> {
+        self.inner.queue.full_since()
+    }
+
     /// A fresh random public id: 120 bits in 24 letters and digits.
     #[must_use]
     pub fn new_public_id(&self) -> String {

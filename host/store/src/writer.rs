@@ -20,7 +20,7 @@ use rusqlite::Connection;
 use rusqlite::hooks::Wal;
 use sluice_model::time::Clock;
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
@@ -131,12 +131,20 @@ pub(crate) struct Queue {
     come: Condvar,
     fatal: watch::Sender<Option<String>>,
     wal_pages: AtomicU64,
+    /// When a commit first found the disk full, ms; 0 while it is not.
+    full_since: AtomicI64,
 }
 
 impl Queue {
     pub(crate) fn new() -> Arc<Self> {
         let (fatal, _) = watch::channel(None);
-        Arc::new(Self { waiting: Mutex::default(), come: Condvar::new(), fatal, wal_pages: AtomicU64::new(0) })
+        Arc::new(Self {
+            waiting: Mutex::default(),
+            come: Condvar::new(),
+            fatal,
+            wal_pages: AtomicU64::new(0),
+            full_since: AtomicI64::new(0),
+        })
     }
 
     /// Queues an item, or tells it at once why not.
@@ -197,6 +205,22 @@ impl Queue {
             if fatal.changed().await.is_err() {
                 return std::future::pending().await;
             }
+        }
+    }
+
+    pub(crate) fn full_since(&self) -> Option<i64> {
+        Some(self.full_since.load(Ordering::Relaxed)).filter(|since| *since != 0)
+    }
+
+    fn note(&self, outcome: &Result<(), StoreError>, now: i64) {
+        match outcome {
+            Ok(()) => self.full_since.store(0, Ordering::Relaxed),
+            Err(StoreError::Full) => {
+                if self.full_since.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                    tracing::error!("the disk is full: nothing is stored until there is space");
+                }
+            }
+            Err(_) => {}
         }
     }
 
@@ -353,7 +377,7 @@ pub(crate) fn run(mut conn: Connection, queue: &Arc<Queue>, clock: &dyn Clock, n
                 groups += 1;
                 stale = true;
                 let fold_too = groups.is_multiple_of(FOLD_TURN);
-                if let Err(error) = commit(&conn, &mut state, clock, group, fold_too) {
+                if let Err(error) = commit(&conn, queue, &mut state, clock, group, fold_too) {
                     queue.stop(&error.to_string());
                 }
             }
@@ -375,7 +399,14 @@ pub(crate) fn run(mut conn: Connection, queue: &Arc<Queue>, clock: &dyn Clock, n
 }
 
 /// Commits a group and tells everyone in it. An error means that the store must stop.
-fn commit(conn: &Connection, state: &mut WriterState, clock: &dyn Clock, mut group: Vec<Item>, fold_too: bool) -> Result<(), StoreError> {
+fn commit(
+    conn: &Connection,
+    queue: &Queue,
+    state: &mut WriterState,
+    clock: &dyn Clock,
+    mut group: Vec<Item>,
+    fold_too: bool,
+) -> Result<(), StoreError> {
     if let [Item::Empty(_)] = group.as_slice() {
         if let Some(Item::Empty(reply)) = group.pop() {
             // Whoever reads now holds it back; waiting long for that would hold every writer back. The caller tries again.
@@ -406,6 +437,7 @@ fn commit(conn: &Connection, state: &mut WriterState, clock: &dyn Clock, mut gro
             other => StoreError::Fatal(format!("a commit failed: {other}")),
         })
     })();
+    queue.note(&whole, now);
     let mut end = Ok(());
     if let Err(error) = &whole {
         if !conn.is_autocommit() && conn.execute_batch("ROLLBACK").is_err() {

@@ -94,3 +94,24 @@ async fn pausing_at_the_end_takes_it_off_the_schedule() {
     f.store.set_state(fence.connection, ConnectionState::Ok, None, None).await.unwrap();
     assert_eq!(f.claims(5).await.len(), 1);
 }
+
+#[tokio::test]
+async fn logs_are_removed_by_age_and_the_rows_stay() {
+    let f = Fixture::new().await;
+    let mut fence = f.run("a").await;
+    for round in 0..3_i64 {
+        let at = MIDNIGHT + round * DAY;
+        let log = (0..4).map(|n| LogLine { at, level: "info".into(), text: format!("line {n}") }).collect();
+        let mut ingest = f.ingest();
+        ingest.record(&steps(at, 1.0)).unwrap();
+        let end = Finish { log, ..finish(at, RunOutcome::Complete) };
+        f.store.commit(Batch { finish: Some(end), ..batch(fence, at, ingest.take()) }).await.unwrap();
+        fence = next(&f, at + HOUR).await;
+    }
+    assert_eq!(f.store.trim_logs(MIDNIGHT + 2 * DAY).await.unwrap(), 8);
+    let mut lines = Vec::new();
+    for run in f.store.runs(fence.connection, 10).await.unwrap() {
+        lines.push(f.store.run_log(run.id).await.unwrap().len());
+    }
+    assert_eq!(lines, [4, 0, 0]);
+}
