@@ -70,8 +70,7 @@ fn print_page(args: &EntriesArgs, rows: &[EntryRow], before: usize) -> Result<()
     if args.json {
         for (index, row) in rows.iter().enumerate() {
             let lead = if before + index == 0 { "[" } else { "," };
-            let text = serde_json::to_string(row).map_err(|e| CliError::Usage(e.to_string()))?;
-            print(&format!("{lead}{text}"))?;
+            print(&format!("{lead}{}", row.to_json()))?;
         }
         return Ok(());
     }

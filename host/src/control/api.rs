@@ -1,6 +1,8 @@
 //! What goes over the control socket, in both directions.
 
+use crate::web::machine;
 use serde::{Deserialize, Serialize};
+use sluice_store::EntryView;
 use std::collections::BTreeMap;
 
 /// `GET /v1/status`.
@@ -310,4 +312,47 @@ pub struct EntryRow {
     pub value: f64,
     /// A JSON object.
     pub detail: Option<String>,
+}
+
+impl From<EntryView> for EntryRow {
+    fn from(e: EntryView) -> Self {
+        Self {
+            connector: e.connector,
+            account: e.account,
+            metric: e.metric,
+            unit: e.unit,
+            series: e.series,
+            series_label: e.series_label,
+            id: e.id,
+            start: e.start,
+            end: e.end,
+            utc_offset: e.utc_offset.map(i64::from),
+            day: e.day.to_string(),
+            value: e.value,
+            detail: e.detail,
+        }
+    }
+}
+
+impl EntryRow {
+    /// As programs get it, from a page or a command: instants in RFC 3339, the detail as the object it is (one that is none as the text it is).
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        let detail = self.detail.as_deref().map(|text| serde_json::from_str(text).unwrap_or_else(|_| serde_json::Value::from(text)));
+        serde_json::json!({
+            "connector": self.connector,
+            "account": self.account,
+            "metric": self.metric,
+            "unit": self.unit,
+            "series": self.series,
+            "series_label": self.series_label,
+            "id": self.id,
+            "start": self.start.map(machine),
+            "end": self.end.map(machine),
+            "utc_offset": self.utc_offset,
+            "day": self.day,
+            "value": self.value,
+            "detail": detail,
+        })
+    }
 }

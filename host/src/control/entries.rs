@@ -4,7 +4,7 @@ use super::{ControlError, api};
 use crate::app::App;
 use axum::{Json, extract::State};
 use sluice_model::Moment;
-use sluice_store::{EntryQuery, EntryView};
+use sluice_store::EntryQuery;
 use std::sync::Arc;
 
 /// Rows of one page: a reader never holds the database for long.
@@ -30,25 +30,7 @@ pub async fn entries(State(app): State<Arc<App>>, Json(asked): Json<api::Entries
         newest_first: false,
     };
     let page = app.store.entries(query).await?;
-    Ok(Json(api::EntriesPage { rows: page.rows.into_iter().map(row).collect(), next: page.next }))
-}
-
-fn row(e: EntryView) -> api::EntryRow {
-    api::EntryRow {
-        connector: e.connector,
-        account: e.account,
-        metric: e.metric,
-        unit: e.unit,
-        series: e.series,
-        series_label: e.series_label,
-        id: e.id,
-        start: e.start,
-        end: e.end,
-        utc_offset: e.utc_offset.map(i64::from),
-        day: e.day.to_string(),
-        value: e.value,
-        detail: e.detail,
-    }
+    Ok(Json(api::EntriesPage { rows: page.rows.into_iter().map(Into::into).collect(), next: page.next }))
 }
 
 /// A day, an instant, or so long ago.

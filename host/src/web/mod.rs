@@ -29,6 +29,7 @@ mod words;
 pub use links::{LinkMakingError, OneTimeLink, make_owner_link, make_setup_link};
 pub use routes::{Kind, Route, routes};
 pub use server::{Peer, serve};
+pub use when::machine;
 pub use words::{StateWords, Tone, state_words};
 
 use crate::app::App;

@@ -5,7 +5,7 @@
 
 use super::{entries::Filter, own_connection};
 use crate::control::api::EntryRow;
-use crate::web::{Shared, csv, form::Query, reply::Reply, session::Member, when::machine};
+use crate::web::{Shared, csv, form::Query, reply::Reply, session::Member};
 use axum::{
     body::Body,
     extract::{Path, State},
@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures_util::{TryStreamExt as _, stream};
 use http::{HeaderValue, header};
 use sluice_model::{ConnectionId, UserId};
-use sluice_store::{EntryView, StoreError};
+use sluice_store::StoreError;
 
 /// Entries read at a time: some 200 KiB of text.
 const PAGE: usize = 2_000;
@@ -93,7 +93,7 @@ async fn next(mut place: Place) -> Result<Option<(Bytes, Place)>, StoreError> {
     let query = place.filter.ask(place.user, place.connection, place.after.take(), PAGE, false);
     let page = place.web.app.store.entries(query).await?;
     let mut text = String::with_capacity(page.rows.len() * 128);
-    for entry in page.rows.into_iter().map(to_row) {
+    for entry in page.rows.into_iter().map(EntryRow::from) {
         if place.written {
             text.push_str(place.format.between);
         }
@@ -108,48 +108,14 @@ async fn next(mut place: Place) -> Result<Option<(Bytes, Place)>, StoreError> {
     Ok(Some((Bytes::from(text), place)))
 }
 
-fn to_row(e: EntryView) -> EntryRow {
-    EntryRow {
-        connector: e.connector,
-        account: e.account,
-        metric: e.metric,
-        unit: e.unit,
-        series: e.series,
-        series_label: e.series_label,
-        id: e.id,
-        start: e.start,
-        end: e.end,
-        utc_offset: e.utc_offset.map(i64::from),
-        day: e.day.to_string(),
-        value: e.value,
-        detail: e.detail,
-    }
-}
-
 fn json_entry(out: &mut String, e: &EntryRow) {
-    // A detail is JSON already; one that is not is given as the text it is.
-    let detail = e.detail.as_deref().map(|text| serde_json::from_str(text).unwrap_or_else(|_| serde_json::Value::from(text)));
-    let value = serde_json::json!({
-        "connector": e.connector,
-        "account": e.account,
-        "metric": e.metric,
-        "unit": e.unit,
-        "series": e.series,
-        "series_label": e.series_label,
-        "id": e.id,
-        "start": e.start.map(machine),
-        "end": e.end.map(machine),
-        "utc_offset": e.utc_offset,
-        "day": e.day,
-        "value": e.value,
-        "detail": detail,
-    });
-    out.push_str(&value.to_string());
+    out.push_str(&e.to_json().to_string());
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sluice_store::EntryView;
 
     fn entry() -> EntryView {
         EntryView {
@@ -172,7 +138,7 @@ mod tests {
     #[test]
     fn an_entry_in_json_has_its_detail_as_json() {
         let mut out = String::new();
-        json_entry(&mut out, &to_row(entry()));
+        json_entry(&mut out, &EntryRow::from(entry()));
         let read: serde_json::Value = serde_json::from_str(&out).unwrap();
         assert_eq!((&read["detail"]["artist"], &read["value"], &read["day"]), (&"a,b".into(), &(-1.5).into(), &"2026-11-21".into()));
     }
