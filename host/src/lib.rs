@@ -8,4 +8,5 @@ pub mod control;
 pub mod link;
 pub mod modules;
 pub mod runs;
+pub mod upkeep;
 pub mod web;

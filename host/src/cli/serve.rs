@@ -6,7 +6,7 @@ use crate::{
     config::Config,
     control, link,
     runs::Scheduler,
-    web,
+    upkeep, web,
 };
 use clap::Args;
 use sluice_vault::KeyFile;
@@ -34,6 +34,7 @@ pub async fn run(_: ServeArgs, config: Config) -> Outcome {
     control::serve(&app.config.socket(), control::router(app.clone()), stop.clone()).await.map_err(|e| CliError::Usage(e.to_string()))?;
     let mut scheduler = Scheduler::start(app.clone()).await.map_err(|e| CliError::Usage(e.to_string()))?;
     tokio::spawn(link::revocations(app.clone(), stop.clone()));
+    tokio::spawn(upkeep::run(app.clone(), stop.clone()));
     let pages = tokio::spawn(web::serve(app.clone(), listener, stop.clone()));
     greet(&app).await?;
 

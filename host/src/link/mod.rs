@@ -10,6 +10,7 @@
 //! - `settle`: the connector says whose account it is; the same account is the same connection. Also the way in by a form.
 //! - `token_request`, `token_answer`, `exchange`, `template`: what the host sends itself, and the readers of what comes back, which are total.
 //! - `refresh`: one at a time, intent before request, commit before use.
+//! - `ending`: keys that end and that only the person can replace.
 //! - `disconnect`, `revoke`: the local secret goes at once, the grant as soon as the provider lets it.
 //! - `registration`, `misconfigured`: the operator's side.
 //! - `keyring`, `wire`, `error`: the open keys, the one way out, and errors in two voices.
@@ -19,6 +20,7 @@
 
 mod begin;
 mod disconnect;
+mod ending;
 mod error;
 mod exchange;
 mod finish;
@@ -40,6 +42,7 @@ mod wire;
 
 pub use begin::{Begin, Started, authorize_origin, begin};
 pub use disconnect::{Disconnected, Removed, Revoked, disconnect, revocations, revoke_due};
+pub use ending::key_ends_soon;
 pub use error::{LinkError, LinkErrorKind};
 pub use finish::{Callback, finish};
 pub use misconfigured::reopen_at_start;

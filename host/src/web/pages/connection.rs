@@ -76,7 +76,7 @@ pub async fn show(State(web): State<Shared>, visitor: Visitor, member: Member, P
     let connection = own_connection(&web, &member, &id).await?;
     let reader = member.reader(web.app.now());
     let mut origins = Vec::new();
-    let card = card(&web, &connection, &reader, &mut origins);
+    let card = card(&web, &connection, &reader, &mut origins).await?;
     let summaries = web.app.store.summaries(connection.id).await?;
     let total = entries_words(summaries.iter().map(|s| s.count).sum());
     let mut runs = Vec::new();

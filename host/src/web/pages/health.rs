@@ -18,6 +18,7 @@ pub async fn show(State(web): State<Shared>) -> Response {
         (StatusCode::SERVICE_UNAVAILABLE, "store-failed")
     } else {
         match tokio::time::timeout(PATIENCE, web.app.store.owner()).await {
+            Ok(Ok(_)) if web.app.store.full_since().is_some() => (StatusCode::SERVICE_UNAVAILABLE, "disk-full"),
             Ok(Ok(_)) => (StatusCode::OK, "ok"),
             Ok(Err(why)) => {
                 tracing::error!("the store does not answer: {why}");

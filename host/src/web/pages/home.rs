@@ -2,7 +2,7 @@
 
 use super::{Shell, title_of};
 use crate::{
-    link::authorize_origin,
+    link::{authorize_origin, key_ends_soon},
     modules::ModuleState,
     web::{
         Shared,
@@ -18,7 +18,7 @@ use crate::{
 };
 use askama::Template;
 use axum::extract::State;
-use sluice_store::{AppState, Connection, ConnectionFilter, ConnectionState};
+use sluice_store::{AppState, Connection, ConnectionFilter, ConnectionState, StoreError};
 
 #[derive(Template)]
 #[template(path = "home.html")]
@@ -28,11 +28,14 @@ struct HomePage {
     apps: Vec<AppCard>,
     modules: Vec<(String, String)>,
     connectors: bool,
+    /// Since when the disk is full, for the owner.
+    full: Option<When>,
 }
 
 /// One connection, in words.
 pub struct Card {
     pub id: String,
+    pub connector: String,
     pub title: String,
     pub label: String,
     pub words: StateWords,
@@ -42,6 +45,8 @@ pub struct Card {
     pub next: Option<(When, String)>,
     pub last_data: Option<When>,
     pub can_sync: bool,
+    /// Its key ends soon, and only the person can give another.
+    pub ends: Option<When>,
 }
 
 /// The latest run, in words.
@@ -74,7 +79,10 @@ pub async fn show(State(web): State<Shared>, visitor: Visitor, member: Member, q
     connections.sort_by_key(|c| rank(state_words(c.state, "", c.running, false).tone));
     let reader = member.reader(web.app.now());
     let mut origins = Vec::new();
-    let cards: Vec<Card> = connections.iter().map(|c| card(&web, c, &reader, &mut origins)).collect();
+    let mut cards = Vec::with_capacity(connections.len());
+    for connection in &connections {
+        cards.push(card(&web, connection, &reader, &mut origins).await?);
+    }
     let mut apps = Vec::new();
     let mut modules = Vec::new();
     if member.user.owner {
@@ -87,8 +95,9 @@ pub async fn show(State(web): State<Shared>, visitor: Visitor, member: Member, q
     }
     let mut shell = Shell::new(&web, &visitor, "Connections").noting(&query);
     shell.refresh = connections.iter().any(|c| c.running);
+    let full = web.app.store.full_since().filter(|_| member.user.owner).map(|at| reader.when(at));
     let connectors = web.app.modules.running().next().is_some();
-    let answer = reply::page(&HomePage { shell, cards, apps, modules, connectors })?;
+    let answer = reply::page(&HomePage { shell, cards, apps, modules, connectors, full })?;
     Ok(headers::allow_forms_to(answer, origins))
 }
 
@@ -101,7 +110,7 @@ fn rank(tone: words::Tone) -> u8 {
 }
 
 /// Puts a connection into words; what its button needs to be allowed goes to `origins`.
-pub fn card(web: &Shared, connection: &Connection, reader: &Reader, origins: &mut Vec<String>) -> Card {
+pub async fn card(web: &Shared, connection: &Connection, reader: &Reader, origins: &mut Vec<String>) -> Result<Card, StoreError> {
     let title = title_of(web, &connection.connector);
     let first = connection.last_check.is_none() && connection.last_data.is_none();
     let mut words = state_words(connection.state, &title, connection.running, first);
@@ -124,8 +133,13 @@ pub fn card(web: &Shared, connection: &Connection, reader: &Reader, origins: &mu
         .next_due
         .filter(|_| runs && !connection.running)
         .map(|due| (reader.when(due.max(reader.now)), inert(connection.next_reason.as_deref().unwrap_or_default())));
-    Card {
+    let ends = match web.app.modules.get(&connection.connector) {
+        Some(connector) if !connection.state.needs_link() => key_ends_soon(&web.app, &connector, connection).await?,
+        _ => None,
+    };
+    Ok(Card {
         id: connection.public_id.clone(),
+        connector: connection.connector.clone(),
         title,
         label: inert(&connection.account.label),
         words,
@@ -135,7 +149,8 @@ pub fn card(web: &Shared, connection: &Connection, reader: &Reader, origins: &mu
         next,
         last_data: connection.last_data.map(|at| reader.when(at)),
         can_sync: !connection.running && !connection.state.needs_link() && runs,
-    }
+        ends: ends.map(|at| reader.when(at)),
+    })
 }
 
 fn fix(web: &Shared, connection: &Connection, words: &StateWords, origins: &mut Vec<String>) -> Option<Fix> {
