@@ -12,7 +12,7 @@ use super::{
 use crate::{app::App, link, modules::Connector};
 use sluice_gate::{Keys, SessionOptions};
 use sluice_model::{Failure, FailureKind, Moment, task::Reason, task::Task};
-use sluice_sandbox::{KeyInfo, LogLine};
+use sluice_sandbox::{CallError, KeyInfo, LogLine};
 use sluice_store::{Claim, CommitError, ConnectionState, Counts, Finish, Ingest, QuotaRow, RunOutcome, RunStart};
 use sluice_vault::Identity;
 use std::{any::Any, collections::BTreeMap, sync::Arc, time::Instant};
@@ -152,8 +152,11 @@ async fn run(
         let Some(mut back) = (report.host as Box<dyn Any>).downcast::<RunHost>().ok() else {
             return Err(CommitError::Fatal("the sandbox gave back another host than it was given".to_owned()));
         };
+        // Asked to stop, a connector fails in its own words (a request came to nothing, mostly): what happened is the stop, and no failure.
+        let stopped = cancel.is_cancelled() && !matches!(report.result, Ok(Ok(_)));
+        let ended = if stopped { Err(CallError::Cancelled) } else { report.result };
         let facts = facts(app, connector, &claim, &back, !forced);
-        match outcome::decide(&report.result, &facts, app.random.as_ref()) {
+        match outcome::decide(&ended, &facts, app.random.as_ref()) {
             Decision::RefreshAndRetry => {
                 forced = true;
                 back.drop_tail();
@@ -169,7 +172,7 @@ async fn run(
                     Err(failure) => return conclude(app, connector, &claim, &mut back, Ok(Err(failure)), report.log, true).await,
                 }
             }
-            Decision::Finish(_) => return conclude(app, connector, &claim, &mut back, report.result, report.log, forced).await,
+            Decision::Finish(_) => return conclude(app, connector, &claim, &mut back, ended, report.log, forced).await,
         }
     }
 }
