@@ -100,7 +100,9 @@ impl From<RecordError> for Failure {
                 let first = list.first().map(|(index, why)| format!("; entry {index}: {}", clip(why, 200))).unwrap_or_default();
                 Self::other("rejected", format!("the host refused {} of the entries{first}", list.len()))
             }
-            RecordError::TooMany(max) => Self::other("too-many", format!("more than {max} entries or bytes since the last checkpoint")),
+            RecordError::TooMany(max) => {
+                Self::other("too-many", format!("more than {max} entries or bytes since the last checkpoint: make one more often"))
+            }
             RecordError::Other(why) => Self::other("record", format!("the host took no entries: {}", clip(&why, 200))),
         }
     }
@@ -302,6 +304,16 @@ impl<'a> Host<'a> {
     /// The account's id, as `identify` gave it.
     pub fn account_id(&mut self) -> Option<String> {
         self.backend.account_id()
+    }
+
+    /// The value of a setting that the manifest declares, its default filled in.
+    pub fn setting(&mut self, name: &str) -> Option<String> {
+        self.backend.setting(name)
+    }
+
+    /// The IANA name of the person's time zone.
+    pub fn time_zone(&mut self) -> String {
+        self.backend.time_zone()
     }
 
     /// Why this run happens: `linked`, `scheduled`, `manual`, or a later word.

@@ -170,7 +170,11 @@ pub fn cancelled() -> Failure {
 impl From<FetchError> for Failure {
     fn from(error: FetchError) -> Self {
         match error {
-            FetchError::Denied(why) => Self::other("denied", format!("a request was not allowed: {why}")),
+            // The gate answers in several lines, for a terminal; a failure's message is one.
+            FetchError::Denied(why) => {
+                let line = why.lines().map(str::trim).collect::<Vec<_>>().join("; ");
+                Self::other("denied", format!("a request was not allowed: {line}"))
+            }
             FetchError::QuotaExhausted(ms) => {
                 Self::rate_limited("quota-exhausted", "the provider's quota is used up; the next run comes when it is full again", Some(ms))
             }
@@ -217,5 +221,7 @@ mod tests {
             assert_eq!(Failure::from(error.clone()).kind, kind, "{error:?}");
         }
         assert_eq!(Failure::from(FetchError::QuotaExhausted(5)).retry_after_ms, Some(5));
+        let denied = Failure::from(FetchError::Denied("x: GET https://a/ denied\n  granted: nothing".into()));
+        assert_eq!(denied.message, "a request was not allowed: x: GET https://a/ denied; granted: nothing");
     }
 }

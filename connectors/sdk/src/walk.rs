@@ -23,6 +23,14 @@ pub struct Span {
     pub to: i64,
 }
 
+impl Span {
+    /// Its first day and the one past its last, where it counts days.
+    #[must_use]
+    pub fn days(self) -> (Day, Day) {
+        (day(self.from), day(self.to))
+    }
+}
+
 /// What is still to read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -62,6 +70,11 @@ impl Walk {
         }
     }
 
+    /// The same for a walk over civil days: from the first day up to, not including, the other.
+    pub fn push_days(&mut self, from: Day, to: Day) {
+        self.push(i64::from(from.0), i64::from(to.0));
+    }
+
     /// The next window: the upper end of the newest span, down to what `start_of` answers for it (or to the span's beginning, if that is
     /// later). The walk itself moves only with [`Walk::finish`].
     #[must_use]
@@ -91,8 +104,12 @@ pub fn month_of(end_ms: i64) -> i64 {
 /// The first day of the year that holds the last day before `end`: for [`Walk::next`] over civil days.
 #[must_use]
 pub fn year_of(end: i64) -> i64 {
-    let last = Day(i32::try_from(end - 1).unwrap_or(i32::MAX));
-    i64::from(last.year_start().0)
+    i64::from(day(end.saturating_sub(1)).year_start().0)
+}
+
+/// A number of days as a day; numbers that no calendar has end at its last.
+fn day(number: i64) -> Day {
+    Day(number.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32)
 }
 
 /// The middle of a window, for a window that holds too much; `None` once it cannot be cut.
@@ -159,6 +176,10 @@ mod tests {
     #[test]
     fn years_and_halves() {
         let day = |text: &str| i64::from(text.parse::<Day>().unwrap().0);
+        let mut walk = Walk::new();
+        walk.push_days("2025-12-30".parse().unwrap(), "2026-01-02".parse().unwrap());
+        let (first, past) = walk.next(year_of).unwrap().days();
+        assert_eq!((first.to_string(), past.to_string()), ("2026-01-01".to_owned(), "2026-01-02".to_owned()));
         assert_eq!(year_of(day("2026-01-01")), day("2025-01-01"));
         assert_eq!(year_of(day("2026-11-22")), day("2026-01-01"));
         assert_eq!(upper_half(Span { from: 0, to: 10 }, 1), Some(Span { from: 5, to: 10 }));

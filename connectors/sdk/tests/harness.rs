@@ -31,6 +31,14 @@ name = "user"
 to = ["GET https://api.example.com/v1/private/"]
 query = { key = "{api-key}" }
 
+[[setting]]
+name = "server"
+type = "url"
+default = "https://one.example.com"
+
+[[allow]]
+origin = "{server}"
+
 [[metric]]
 name = "steps"
 unit = "{step}"
@@ -138,6 +146,24 @@ fn entries_are_held_against_the_manifest_and_one_bad_one_costs_the_list() {
         });
         assert_eq!(outcome.unwrap_err().code, "rejected", "{:?}", entry());
         assert!(bed.store.is_empty());
+    }
+}
+
+#[test]
+fn an_operators_settings_reach_the_connector_and_its_grant() {
+    SCRIPT.set(|host| {
+        let server = host.setting("server").unwrap();
+        assert_eq!((host.setting("colour"), host.time_zone().as_str()), (None, "Pacific/Apia"));
+        host.fetch(&Request::get(format!("{server}/any"))).map(|_| ())?;
+        host.fetch(&Request::get("https://one.example.com/any")).map(|_| Outcome::Complete)
+    });
+    let mut bed = TestBed::with_settings::<Probe>("key", &[("server", "https://two.example.com")]);
+    bed.time_zone = "Pacific/Apia".to_owned();
+    let run = bed.run::<Probe>(&mut good);
+    assert_eq!((run.requests[0].url.as_str(), run.requests.len()), ("https://two.example.com/any", 1));
+    assert!(run.failure().message.contains("https://one.example.com/any denied: not in its grant; granted:"), "{}", run.failure().message);
+    for wrong in [("colour", "red"), ("server", "no address")] {
+        assert!(std::panic::catch_unwind(|| TestBed::with_settings::<Probe>("key", &[wrong])).is_err(), "{wrong:?}");
     }
 }
 

@@ -5,20 +5,34 @@ use crate::types::{Entry, Moment};
 use sluice_model::grant::Decision;
 use sluice_model::manifest::{Identity, Metric};
 use sluice_model::{Grant, Manifest};
+use std::collections::BTreeMap;
 
 /// A connector's manifest and what follows from it.
 pub(super) struct Judge {
     manifest: Manifest,
     grant: Grant,
+    settings: BTreeMap<String, String>,
 }
 
 impl Judge {
-    pub(super) fn new(describe: &str) -> Self {
+    /// With an operator's settings over the manifest's defaults.
+    pub(super) fn new(describe: &str, given: &[(&str, &str)]) -> Self {
         let manifest = Manifest::parse(describe).unwrap_or_else(|error| panic!("the manifest: {error}"));
-        let defaults: Vec<(String, String)> =
-            manifest.settings.iter().filter_map(|s| s.default.clone().map(|value| (s.name.clone(), value))).collect();
-        let grant = Grant::new(&manifest, &defaults).unwrap_or_else(|error| panic!("the grant: {error}"));
-        Self { manifest, grant }
+        let defaults = manifest.settings.iter().filter_map(|s| s.default.clone().map(|value| (s.name.clone(), value)));
+        let mut settings: BTreeMap<String, String> = defaults.collect();
+        for (name, value) in given {
+            let setting = manifest.settings.iter().find(|s| s.name == *name);
+            let setting = setting.unwrap_or_else(|| panic!("the manifest has no setting “{name}”"));
+            setting.check(value).unwrap_or_else(|why| panic!("the setting {name} = “{value}”: {why}"));
+            settings.insert((*name).to_owned(), (*value).to_owned());
+        }
+        let pairs: Vec<(String, String)> = settings.clone().into_iter().collect();
+        let grant = Grant::new(&manifest, &pairs).unwrap_or_else(|error| panic!("the grant: {error}"));
+        Self { manifest, grant, settings }
+    }
+
+    pub(super) fn setting(&self, name: &str) -> Option<String> {
+        self.settings.get(name).cloned()
     }
 
     pub(super) fn manifest(&self) -> &Manifest {

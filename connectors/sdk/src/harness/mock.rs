@@ -304,7 +304,7 @@ impl Backend for Mock<'_, '_> {
         self.call(|m| m.bed.now)
     }
     fn time_zone(&mut self) -> String {
-        self.call(|_| "Europe/Lisbon".to_owned())
+        self.call(|m| m.bed.time_zone.clone())
     }
     fn cursor(&mut self) -> Option<String> {
         self.call(|m| m.bed.cursor.clone())
@@ -325,7 +325,7 @@ impl Backend for Mock<'_, '_> {
         self.call(|_| Vec::new())
     }
     fn setting(&mut self, name: &str) -> Option<String> {
-        self.call(|m| m.bed.judge.manifest().settings.iter().find(|s| s.name == name).and_then(|s| s.default.clone()))
+        self.call(|m| m.bed.judge.setting(name))
     }
     fn log(&mut self, level: Level, message: &str) {
         self.call(|m| m.log.push(format!("{level:?}: {message}")));

@@ -19,8 +19,8 @@
 //! ```
 //!
 //! Faults: [`Fault::CrashAfter`] ends the run right after its n-th call to the host, as a trap would; [`crash_everywhere`] does so for
-//! every n and demands the same final store. What is not emulated: limits on time and memory, quotas, the order of versions between several
-//! writers.
+//! every n and demands the same final store. What is not emulated: limits on time, memory, bytes of entries and of the log, quotas, the order of
+//! versions between several writers, addresses (names are not resolved), and all but the commonest of the headers that the gate refuses.
 //!
 //! This module reports by panicking, as a test does.
 #![allow(clippy::panic, clippy::expect_used, reason = "a harness fails the test that uses it")]
@@ -61,6 +61,8 @@ pub struct TestBed {
     pub account: Option<String>,
     /// The reason given to the next runs.
     pub reason: String,
+    /// The person's time zone; `Europe/Lisbon` unless a test says otherwise.
+    pub time_zone: String,
     /// The bounds that the mock keeps: entries between checkpoints, bytes of state, requests.
     pub limits: sluice_model::Limits,
     /// When the last complete run was; `None` before the first.
@@ -120,7 +122,16 @@ impl TestBed {
     /// The manifest is wrong, or has no such profile.
     #[must_use]
     pub fn new<C: Connector>(profile: &str) -> Self {
-        let judge = Judge::new(C::DESCRIBE);
+        Self::with_settings::<C>(profile, &[])
+    }
+
+    /// The same, with what an operator wrote under `[connectors.NAME.settings]`.
+    ///
+    /// # Panics
+    /// The manifest is wrong, has no such profile or setting, or the setting takes no such value.
+    #[must_use]
+    pub fn with_settings<C: Connector>(profile: &str, settings: &[(&str, &str)]) -> Self {
+        let judge = Judge::new(C::DESCRIBE, settings);
         assert!(judge.manifest().profile(profile).is_some(), "the manifest has no profile “{profile}”");
         Self {
             store: Store::default(),
@@ -129,6 +140,7 @@ impl TestBed {
             now: NOW,
             account: None,
             reason: "scheduled".to_owned(),
+            time_zone: "Europe/Lisbon".to_owned(),
             limits: sluice_model::Limits::default(),
             last_complete: None,
             keys: BTreeMap::new(),
