@@ -148,6 +148,7 @@ impl App {
                 .chain([sluice_model::Limits::default().memory_bytes])
                 .max()
                 .unwrap_or(256 << 20),
+            compiler: crate::cli::compile::compiler(),
         })
         .map_err(|e| StartError::Sandbox(e.to_string()))?;
         let gate = Gate::new(GateOptions {

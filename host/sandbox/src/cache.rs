@@ -1,6 +1,6 @@
 //! Compiled connectors, kept between starts.
 //!
-//! Loading compiled code is the one thing here that trusts bytes: wasmtime runs what it is given. So a file is used only when its MAC, under a key that
+//! Loading compiled code ([`load_code`]) is the one thing here that trusts bytes: wasmtime runs what it is given. So a file is used only when its MAC, under a key that
 //! never leaves this host, covers exactly the bytes that are then loaded, together with the hash of the component they came from and of the engine they
 //! were made for. Anything else in the folder (an older engine's file, half a file, a changed one) is not an error: the component is compiled again and
 //! the file replaced. Files appear by renaming, so that a reader never sees half of one.
@@ -44,7 +44,7 @@ impl Hasher for ShaHasher {
 }
 
 /// What compiled code depends on besides its source: wasmtime's version, settings and target, and this crate's version.
-fn engine_hash(engine: &wasmtime::Engine) -> [u8; 32] {
+pub(crate) fn engine_hash(engine: &wasmtime::Engine) -> [u8; 32] {
     let mut hasher = ShaHasher(Sha256::new());
     engine.precompile_compatibility_hash().hash(&mut hasher);
     hasher.0.update(env!("CARGO_PKG_VERSION").as_bytes());
@@ -56,6 +56,17 @@ fn hex(bytes: &[u8]) -> String {
         let _ = write!(out, "{byte:02x}");
         out
     })
+}
+
+/// Loads compiled code that this host made: verified by its MAC, or just now come from the child that it started itself.
+pub(crate) fn load_code(engine: &wasmtime::Engine, code: &[u8]) -> wasmtime::Result<Component> {
+    #[allow(unsafe_code, reason = "compiled code that this host made")]
+    // SAFETY: `code` lies in this process's own memory, so nobody changes it any more, and comes from `Engine::precompile_component` or
+    // `Component::serialize` of an engine with the same compatibility hash: its MAC under the host's own key says so, or the child that this host
+    // started from its own program said so over a pipe that nobody else holds.
+    unsafe {
+        Component::deserialize(engine, code)
+    }
 }
 
 impl Cache {
@@ -92,10 +103,7 @@ impl Cache {
             tracing::warn!(path = %path.display(), "a file of compiled code is not as this host wrote it: compiling again");
             return None;
         };
-        #[allow(unsafe_code, reason = "compiled code that this host wrote: the MAC was verified over exactly these bytes, in memory")]
-        // SAFETY: `code` lies in `file`, which nobody else can change; its MAC under the host's own key says that `store` wrote it from a
-        // `Component::serialize` of an engine with the same compatibility hash.
-        match unsafe { Component::deserialize(engine, code) } {
+        match load_code(engine, code) {
             Ok(component) => Some(component),
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "compiled code could not be loaded: compiling again");
@@ -134,6 +142,8 @@ impl Cache {
         let tag = mac.finalize().into_bytes();
         let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
         let written = (|| {
+            // The folder may be removed at any time: it costs compiling again.
+            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
             let _ = std::fs::remove_file(&temporary);
             let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
             file.write_all(&head)?;

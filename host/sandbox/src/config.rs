@@ -50,9 +50,42 @@ pub(crate) enum Allocation {
     OnDemand,
 }
 
+/// The settings of an engine that only compiles, for an engine that reserves address space or one that does not: the code is the same, and nothing is
+/// reserved here. It compiles on one thread, so that what it may cost is known and the machine's other processors stay with the runs.
+#[must_use]
+pub(crate) fn compiling(reserved: bool) -> Config {
+    let mut config = base();
+    memory(&mut config, reserved);
+    config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+    config.parallel_compilation(false);
+    config
+}
+
+/// How compiled code reaches its memory: it decides whether there are bounds checks.
+fn memory(config: &mut Config, reserved: bool) {
+    config.memory_reservation(if reserved { 4 << 30 } else { SMALL_RESERVATION });
+    config.memory_may_move(!reserved);
+}
+
 /// The settings of an engine.
 #[must_use]
 pub(crate) fn config(allocation: Allocation) -> Config {
+    let mut config = base();
+    match allocation {
+        Allocation::Pooling { calls, memory_bytes } => {
+            memory(&mut config, true);
+            config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(calls, memory_bytes)));
+        }
+        Allocation::OnDemand => {
+            memory(&mut config, false);
+            config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+        }
+    }
+    config
+}
+
+/// What holds however memory is found.
+fn base() -> Config {
     let mut config = Config::new();
     config.wasm_features(WasmFeatures::all() & !features(), false);
     config.wasm_features(features(), true);
@@ -66,18 +99,6 @@ pub(crate) fn config(allocation: Allocation) -> Config {
     config.memory_init_cow(true);
     config.memory_guard_size(GUARD);
     config.table_lazy_init(true);
-    match allocation {
-        Allocation::Pooling { calls, memory_bytes } => {
-            config.memory_reservation(4 << 30);
-            config.memory_may_move(false);
-            config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(calls, memory_bytes)));
-        }
-        Allocation::OnDemand => {
-            config.memory_reservation(SMALL_RESERVATION);
-            config.memory_may_move(true);
-            config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
-        }
-    }
     config
 }
 
@@ -128,6 +149,16 @@ mod tests {
         let implied = ["CALL_INDIRECT_OVERLONG", "BULK_MEMORY_OPT"];
         for name in &names {
             assert!(expected.contains(name) || implied.contains(name), "{name} is not on the list");
+        }
+    }
+
+    #[test]
+    fn what_the_child_compiles_fits_the_engine_that_asked() {
+        for (allocation, reserved) in [(Allocation::Pooling { calls: 2, memory_bytes: 64 << 20 }, true), (Allocation::OnDemand, false)] {
+            let asked = crate::cache::engine_hash(&wasmtime::Engine::new(&config(allocation)).unwrap());
+            let hash = |reserved| crate::cache::engine_hash(&wasmtime::Engine::new(&compiling(reserved)).unwrap());
+            assert_eq!(asked, hash(reserved), "{allocation:?}");
+            assert_ne!(asked, hash(!reserved), "{allocation:?}");
         }
     }
 

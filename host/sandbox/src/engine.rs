@@ -1,10 +1,12 @@
 //! The engine: one for the process, made at the start; it loads modules.
 //!
 //! Loading is: look at the file, hash it, take its compiled form from the cache or compile it, compare what it needs with what is offered, resolve its
-//! imports. Reading the cache and compiling happen on a blocking thread, and one compilation at a time, so that a large file dropped into the folder
-//! never takes the runs that are under way their workers.
+//! imports. One compilation goes on at a time, in a child process of little priority and with limits (see `compiler.rs`), so that a large or malicious
+//! file dropped into the folder takes the runs that are under way neither their workers nor their memory. Reading the cache and loading compiled code
+//! happen on a blocking thread.
 
-use crate::cache::Cache;
+use crate::cache::{Cache, engine_hash, load_code};
+use crate::compiler::{Compiler, noted};
 use crate::config::{Allocation, config};
 use crate::error::{EngineError, LoadError};
 use crate::module::{Facts, Module};
@@ -32,6 +34,8 @@ pub struct EngineOptions {
     pub concurrent_runs: u32,
     /// The most memory that any run may be given; address space is reserved for it.
     pub max_memory_bytes: u64,
+    /// The program that compiles. None compiles in this process, where nothing bounds it: only for files of one's own.
+    pub compiler: Option<Compiler>,
 }
 
 /// What modules and calls share.
@@ -42,6 +46,7 @@ pub(crate) struct Shared {
     pub(crate) slots: Semaphore,
     cache: Option<Cache>,
     compiling: Semaphore,
+    compiler: Option<Compiler>,
     pooling: bool,
     /// The most memory a call can have here, whatever its limits say.
     pub(crate) max_memory_bytes: u64,
@@ -70,7 +75,8 @@ impl Engine {
         let slots = Semaphore::new(usize::try_from(calls).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS));
         let compiling = Semaphore::new(1);
         let max_memory_bytes = options.max_memory_bytes;
-        Ok(Self(Arc::new(Shared { engine, linker, ticker, slots, cache, compiling, pooling, max_memory_bytes })))
+        let compiler = options.compiler;
+        Ok(Self(Arc::new(Shared { engine, linker, ticker, slots, cache, compiling, compiler, pooling, max_memory_bytes })))
     }
 
     /// Whether address space could be reserved. Without, starting an instance takes longer.
@@ -84,6 +90,14 @@ impl Engine {
     /// # Errors
     /// Why it can't be used, in one line to stand behind the file's name.
     pub async fn load(&self, bytes: &[u8]) -> Result<Module, LoadError> {
+        self.load_named("a connector", bytes).await
+    }
+
+    /// Loads a module from the bytes of the file of this name, which stands in the log while it is compiled.
+    ///
+    /// # Errors
+    /// As [`Engine::load`].
+    pub async fn load_named(&self, name: &str, bytes: &[u8]) -> Result<Module, LoadError> {
         kind::check(bytes)?;
         let hash: [u8; 32] = Sha256::digest(bytes).into();
         let began = Instant::now();
@@ -91,7 +105,7 @@ impl Engine {
         let from_cache = cached.is_some();
         let component = match cached {
             Some(component) => component,
-            None => self.compile(bytes.to_vec(), hash).await?,
+            None => self.compile(name, bytes, hash).await?,
         };
         let exports = needs::compare(&self.0.engine, &component)?;
         let resolved = self.0.linker.instantiate_pre(&component).map_err(|error| LoadError::Mismatch(needs::chain(&error)))?;
@@ -107,22 +121,31 @@ impl Engine {
         blocking(move || shared.cache.as_ref().and_then(|cache| cache.load(&shared.engine, &hash))).await
     }
 
-    async fn compile(&self, bytes: Vec<u8>, hash: [u8; 32]) -> Result<Component, LoadError> {
-        let turn = self.0.compiling.acquire().await;
+    /// Compiles when it is its turn.
+    async fn compile(&self, name: &str, bytes: &[u8], hash: [u8; 32]) -> Result<Component, LoadError> {
+        let _turn = self.0.compiling.acquire().await;
+        if let Some(compiler) = &self.0.compiler {
+            let engine = engine_hash(&self.0.engine);
+            let code = noted(name, compiler.compile(self.0.pooling, &engine, bytes)).await?;
+            return self.keep(code, hash).await;
+        }
         let shared = Arc::clone(&self.0);
-        let compiled = blocking(move || {
-            let component = Component::from_binary(&shared.engine, &bytes).map_err(|error| refusal(&error))?;
+        let bytes = bytes.to_vec();
+        let compiled = blocking(move || shared.engine.precompile_component(&bytes));
+        let code = noted(name, compiled).await?.map_err(|error| refusal(&needs::chain(&error)))?;
+        self.keep(code, hash).await
+    }
+
+    /// Puts compiled code into the cache, and loads it: the same bytes.
+    async fn keep(&self, code: Vec<u8>, hash: [u8; 32]) -> Result<Component, LoadError> {
+        let shared = Arc::clone(&self.0);
+        let loaded = blocking(move || {
             if let Some(cache) = &shared.cache {
-                match component.serialize() {
-                    Ok(code) => cache.store(&hash, &code),
-                    Err(error) => tracing::warn!(%error, "compiled code could not be kept"),
-                }
+                cache.store(&hash, &code);
             }
-            Ok(component)
-        })
-        .await?;
-        drop(turn);
-        compiled
+            load_code(&shared.engine, &code).map_err(|error| refusal(&needs::chain(&error)))
+        });
+        loaded.await?
     }
 }
 
@@ -150,8 +173,8 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 /// What the compiler's refusal means.
-fn refusal(error: &wasmtime::Error) -> LoadError {
-    let text = needs::chain(error);
+pub(crate) fn refusal(text: &str) -> LoadError {
+    let text = text.to_owned();
     let feature = ["not enabled", "must be enabled", "require", "not supported", "unsupported", "without the", "multiple memories"];
     let size = ["exceeds the configured maximum", "exceeds the limit", "which exceeds"];
     if size.iter().any(|word| text.contains(word)) {

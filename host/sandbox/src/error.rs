@@ -130,6 +130,22 @@ pub enum LoadError {
     /// Damaged, or rejected by the compiler.
     #[error("is not a valid component ({0}): it was probably damaged on the way, or built with tools that don't fit together")]
     Invalid(String),
+    /// Too costly to compile.
+    #[error(
+        "costs too much to compile: it passed the limit of {limit} {name} after {}.{:03} s. Build it with optimisation and without generated giants of functions; a connector compiles in seconds",
+        .after_ms / 1000, .after_ms % 1000
+    )]
+    CompileLimit {
+        /// Of what.
+        name: &'static str,
+        /// How much there is.
+        limit: u64,
+        /// How long it had been at it, ms.
+        after_ms: u64,
+    },
+    /// The compiler broke down over it.
+    #[error("made the compiler fail ({0}): it was not loaded. Build it with current tools; where that changes nothing, report it")]
+    CompilerFailed(String),
     /// The host's own trouble.
     #[error("could not be compiled: {0}")]
     Host(String),

@@ -20,6 +20,8 @@
 mod bindings;
 mod cache;
 mod call;
+mod child;
+mod compiler;
 mod config;
 mod engine;
 mod error;
@@ -35,7 +37,10 @@ mod nobody;
 mod state;
 mod ticker;
 mod wasi;
+mod wire;
 
+pub use child::compile_child_main;
+pub use compiler::{CompileLimits, Compiler};
 pub use engine::{Engine, EngineOptions};
 pub use error::{CallError, EngineError, LoadError};
 pub use host::{CheckpointError, Host, KeyError, KeyInfo, RecordError, StateError};

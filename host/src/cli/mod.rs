@@ -3,6 +3,7 @@
 //! Exit codes: 0 done; 1 done, and the answer is a no (a run failed, the gate denies); 2 it could not be done, and the last line says why. Every
 //! command that prints a table takes `--json`.
 
+pub(crate) mod compile;
 mod connect;
 mod connections;
 mod entries;
@@ -79,6 +80,9 @@ enum Command {
     Gate(gate::GateCommand),
     /// Print a one-time link that sets the owner's password.
     OwnerLink(owner_link::OwnerLinkArgs),
+    /// Compile one connector within limits; a host starts this itself.
+    #[command(hide = true)]
+    CompileChild,
 }
 
 /// A command that could not be carried out.
@@ -115,6 +119,10 @@ impl HostArgs {
 /// Reads the command line and carries it out.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    if matches!(cli.command, Command::CompileChild) {
+        return compile::run();
+    }
+    compile::this_is_sluice();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -144,6 +152,7 @@ async fn dispatch(cli: Cli) -> ExitCode {
             Command::Modules(command) => modules::run(command, config).await,
             Command::Gate(command) => gate::run(command, config).await,
             Command::OwnerLink(args) => owner_link::run(args, config).await,
+            Command::CompileChild => Ok(compile::run()),
         }
     };
     match result.await {

@@ -15,7 +15,8 @@ pub fn measure(_: &Place) -> Result<Vec<Figure>, Fault> {
     // One thread, as a worker of the host is one.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let options = EngineOptions { cache_dir: None, cache_key: [0; 32], concurrent_runs: 16, max_memory_bytes: 256 << 20 };
+        let options =
+            EngineOptions { cache_dir: None, cache_key: [0; 32], concurrent_runs: 16, max_memory_bytes: 256 << 20, compiler: None };
         let module = Engine::new(options)?.load(&bytes).await?;
         let mut rounds = Vec::with_capacity(ROUNDS);
         for round in 0..=ROUNDS {

@@ -104,7 +104,13 @@ pub fn syncing(body: &str) -> Vec<u8> {
 }
 
 pub fn options(cache: Option<&Path>) -> EngineOptions {
-    EngineOptions { cache_dir: cache.map(Path::to_owned), cache_key: [7; 32], concurrent_runs: 4, max_memory_bytes: 256 << 20 }
+    EngineOptions {
+        cache_dir: cache.map(Path::to_owned),
+        cache_key: [7; 32],
+        concurrent_runs: 4,
+        max_memory_bytes: 256 << 20,
+        compiler: None,
+    }
 }
 
 pub fn engine() -> Engine {
