@@ -7,6 +7,8 @@ mod build;
 mod demo;
 mod providers;
 mod shell;
+#[cfg(test)]
+mod structure;
 mod test;
 
 use clap::{Parser, Subcommand};
