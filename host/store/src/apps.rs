@@ -114,6 +114,39 @@ impl Store {
         .await
     }
 
+    /// Keeps an open app from running until then, or longer where it waits already. One that is paused stays paused.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn block_app(&self, app: AppId, until: i64, reason: Option<String>) -> Result<(), StoreError> {
+        self.write(move |conn, _| {
+            conn.prepare_cached(
+                "UPDATE app SET blocked_until = ?1, reason = ?2 WHERE id = ?3 AND state = 'open' AND coalesce(blocked_until, 0) < ?1",
+            )?
+            .execute(params![until, reason, app.0])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Opens an app that was paused or blocked; what was said against it is forgotten. False when it was open.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn resume_app(&self, app: AppId) -> Result<bool, StoreError> {
+        self.write(move |conn, _| {
+            let changed = conn
+                .prepare_cached(
+                    "UPDATE app SET state = 'open', reason = NULL, blocked_until = NULL
+                     WHERE id = ? AND (state <> 'open' OR blocked_until IS NOT NULL)",
+                )?
+                .execute([app.0])?;
+            conn.prepare_cached("DELETE FROM misconfigured WHERE app = ?")?.execute([app.0])?;
+            Ok(changed == 1)
+        })
+        .await
+    }
+
     /// Notes that a connection reported *misconfigured*, and says how many different ones of that app did within the last hour.
     ///
     /// # Errors

@@ -12,10 +12,10 @@
 use crate::apply::WriterState;
 use crate::credentials::{self, Credential};
 use crate::names::parse_reason;
-use crate::{App, Connection, Store, StoreError, apps, connections};
+use crate::{App, Connection, Held, Store, StoreError, apps, connections};
 use rusqlite::{Connection as Database, OptionalExtension, params};
 use sluice_model::task::Reason;
-use sluice_model::{AppId, ConnectionId};
+use sluice_model::{AppId, ConnectionId, UserId};
 use std::collections::{HashMap, HashSet, VecDeque};
 
 /// Leases of one claim.
@@ -88,14 +88,19 @@ struct Lane {
 }
 
 impl Lane {
-    /// The next connection, of the user who got least so far.
-    fn next(&mut self, taken: &mut HashMap<i64, usize>) -> Option<i64> {
-        let least = self.users.iter().enumerate().min_by_key(|(_, (user, _))| taken.get(user).copied().unwrap_or(0)).map(|(at, _)| at)?;
-        let (user, mut waiting) = self.users.remove(least)?;
+    /// The next connection of the app, of the user who holds least; none where both have their share.
+    fn next(&mut self, app: AppId, held: &mut Held) -> Option<i64> {
+        let holds = |(_, (user, _)): &(usize, &(i64, _))| held.of_user(UserId(*user));
+        let least = self.users.iter().enumerate().min_by_key(holds).map(|(at, _)| at)?;
+        let user = UserId(self.users.get(least)?.0);
+        if !held.admits(app, user) {
+            return None;
+        }
+        let (_, mut waiting) = self.users.remove(least)?;
         let connection = waiting.pop_front();
-        *taken.entry(user).or_insert(0) += 1;
+        held.take(app, user);
         if !waiting.is_empty() {
-            self.users.push_back((user, waiting));
+            self.users.push_back((user.0, waiting));
         }
         connection
     }
@@ -137,7 +142,7 @@ fn lane(conn: &Database, sql: &str, app: i64, now: i64, limit: usize, skip: &Has
 }
 
 /// Which connections are next.
-pub(crate) fn pick(conn: &Database, state: &mut WriterState, now: i64, limit: usize) -> Result<Vec<i64>, StoreError> {
+pub(crate) fn pick(conn: &Database, state: &mut WriterState, now: i64, limit: usize, held: &mut Held) -> Result<Vec<i64>, StoreError> {
     let mut apps: Vec<i64> = conn.prepare_cached(OPEN_APPS)?.query_map([now], |row| row.get(0))?.collect::<Result<_, _>>()?;
     if apps.is_empty() || limit == 0 {
         return Ok(Vec::new());
@@ -147,16 +152,15 @@ pub(crate) fn pick(conn: &Database, state: &mut WriterState, now: i64, limit: us
     state.turn = state.turn.wrapping_add(1);
     let mut picked = Vec::new();
     let mut seen = HashSet::new();
-    let mut taken = HashMap::new();
     for sql in [URGENT, DUE] {
         let mut lanes = apps.iter().map(|app| lane(conn, sql, *app, now, limit, &seen)).collect::<Result<Vec<_>, _>>()?;
         loop {
             let before = picked.len();
-            for lane in &mut lanes {
+            for (app, lane) in apps.iter().zip(&mut lanes) {
                 if picked.len() == limit {
                     return Ok(picked);
                 }
-                if let Some(connection) = lane.next(&mut taken) {
+                if let Some(connection) = lane.next(AppId(*app), held) {
                     seen.insert(connection);
                     picked.push(connection);
                 }
@@ -253,13 +257,21 @@ impl Store {
     /// # Errors
     /// [`StoreError::Fenced`] when the incarnation has been declared dead, or the store failed.
     pub async fn claim(&self, incarnation: i64, now: i64, limit: usize) -> Result<Vec<Claim>, StoreError> {
+        self.claim_beside(incarnation, now, limit, Held::none(limit)).await
+    }
+
+    /// The same beside leases that are out already, so that nobody gets more than the share that [`Held`] leaves them.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] when the incarnation has been declared dead, or the store failed.
+    pub async fn claim_beside(&self, incarnation: i64, now: i64, limit: usize, mut held: Held) -> Result<Vec<Claim>, StoreError> {
         let leased = self
             .write(move |conn, state| {
                 if !conn.prepare_cached("SELECT 1 FROM host WHERE id = ?")?.exists([incarnation])? {
                     return Err(StoreError::Fenced);
                 }
                 let mut leased = Vec::new();
-                for connection in pick(conn, state, now, limit.min(MOST))? {
+                for connection in pick(conn, state, now, limit.min(MOST), &mut held)? {
                     leased.extend(lease(conn, state, incarnation, connection, now)?);
                 }
                 Ok(leased)

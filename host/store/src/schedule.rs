@@ -6,8 +6,8 @@
 
 use crate::{ConnectionState, Fence, Store, StoreError};
 use rusqlite::{Connection, OptionalExtension, params};
-use sluice_model::ConnectionId;
 use sluice_model::task::Reason;
+use sluice_model::{AppId, ConnectionId};
 
 /// What became of a wish to run now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,17 @@ pub enum Requested {
     Running,
     /// It cannot: this is why.
     Paused(ConnectionState),
+}
+
+/// What the schedule has before it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// When something is due next, ms.
+    pub next: Option<i64>,
+    /// Apps that are not paused and have something before them, now or later.
+    pub apps: Vec<AppId>,
+    /// There is more than one person.
+    pub several_users: bool,
 }
 
 /// Ends the run that holds a connection's lease, if any: its row says so, and its next commit is fenced off.
@@ -91,20 +102,30 @@ impl Store {
     /// # Errors
     /// The store failed.
     pub async fn next_due(&self) -> Result<Option<i64>, StoreError> {
+        Ok(self.waiting().await?.next)
+    }
+
+    /// The same, with who is waiting: one look-up for each app.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn waiting(&self) -> Result<Waiting, StoreError> {
         self.read(|conn| {
             let mut apps = conn.prepare_cached("SELECT id, blocked_until FROM app WHERE state = 'open'")?;
             let mut first = conn.prepare_cached("SELECT min(due) FROM work INDEXED BY work_due WHERE app = ? AND due IS NOT NULL")?;
+            let people: i64 = conn.prepare_cached("SELECT count(*) FROM (SELECT 1 FROM user LIMIT 2)")?.query_row([], |row| row.get(0))?;
             let mut rows = apps.query([])?;
-            let mut next: Option<i64> = None;
+            let mut waiting = Waiting { several_users: people > 1, ..Waiting::default() };
             while let Some(row) = rows.next()? {
-                let blocked: Option<i64> = row.get(1)?;
-                let due: Option<i64> = first.query_row([row.get::<_, i64>(0)?], |row| row.get(0))?;
+                let (app, blocked): (i64, Option<i64>) = (row.get(0)?, row.get(1)?);
+                let due: Option<i64> = first.query_row([app], |row| row.get(0))?;
                 if let Some(due) = due {
                     let due = due.max(blocked.unwrap_or(due));
-                    next = Some(next.map_or(due, |next| next.min(due)));
+                    waiting.next = Some(waiting.next.map_or(due, |next| next.min(due)));
+                    waiting.apps.push(AppId(app));
                 }
             }
-            Ok(next)
+            Ok(waiting)
         })
         .await
     }

@@ -193,3 +193,39 @@ async fn three_different_connections_within_the_hour_are_counted_once_each() {
     assert_eq!(note(1, MIDNIGHT + 2).await, 2);
     assert_eq!(note(2, MIDNIGHT + HOUR + 1).await, 2, "the first was over an hour ago");
 }
+
+#[tokio::test]
+async fn an_app_that_holds_its_share_leaves_the_rest_to_others() {
+    let f = Fixture::new().await;
+    let other = f.store.app("sample", "other").await.unwrap().id;
+    for n in 0..20 {
+        link(&f, f.user, f.app, &format!("a{n}"), MIDNIGHT - 1000 + n).await;
+    }
+    link(&f, f.user, other, "b", MIDNIGHT - 1).await;
+    let mut held = Held::none(12);
+    held.several_apps = true;
+    while held.admits(f.app, f.user) {
+        held.take(f.app, f.user);
+    }
+    let incarnation = f.store.start_incarnation(MIDNIGHT, MIDNIGHT + HOUR).await.unwrap();
+    let claims = f.store.claim_beside(incarnation, MIDNIGHT, 12, held.clone()).await.unwrap();
+    let apps: Vec<AppId> = claims.iter().map(|claim| claim.app.id).collect();
+    assert_eq!(apps, [other], "the other one, although the first waits longer");
+    held.several_apps = false;
+    assert_eq!(f.store.claim_beside(incarnation, MIDNIGHT, 12, held.clone()).await.unwrap().len(), held.free(), "alone, all that is free");
+}
+
+#[tokio::test]
+async fn a_limit_that_one_run_met_does_not_open_a_paused_app() {
+    let f = Fixture::new().await;
+    let state = async || f.store.apps().await.unwrap().into_iter().find(|app| app.id == f.app).unwrap();
+    f.store.block_app(f.app, MIDNIGHT + HOUR, Some("limit".into())).await.unwrap();
+    f.store.block_app(f.app, MIDNIGHT + 1, Some("shorter".into())).await.unwrap();
+    assert_eq!(state().await.blocked_until, Some(MIDNIGHT + HOUR), "the longer one holds");
+    f.store.set_app(f.app, AppState::Paused, Some("invalid_client".into()), None).await.unwrap();
+    f.store.block_app(f.app, MIDNIGHT + HOUR, Some("limit".into())).await.unwrap();
+    assert_eq!((state().await.state, state().await.reason.as_deref()), (AppState::Paused, Some("invalid_client")));
+    assert!(f.store.resume_app(f.app).await.unwrap());
+    assert!(!f.store.resume_app(f.app).await.unwrap(), "it was open already");
+    assert_eq!((state().await.state, state().await.reason), (AppState::Open, None));
+}
