@@ -5,7 +5,7 @@
 
 use crate::{
     config::Config,
-    modules::{Catalogue, ModuleError},
+    modules::{Catalogue, Workshop},
     runs::events::RunEvents,
 };
 use sluice_gate::{Gate, GateOptions};
@@ -15,6 +15,7 @@ use sluice_store::Store;
 use sluice_vault::{KeyFile, Vault};
 use std::sync::Arc;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 /// What happens at a named point of a sign-in or refresh; tests stop the process there.
 pub type FailPoint = Arc<dyn Fn(&str) + Send + Sync>;
@@ -31,7 +32,7 @@ pub struct App {
     pub engine: Engine,
     /// Connectors that can run, and files that cannot.
     pub modules: Catalogue,
-    /// The operator's settings.
+    /// The operator's settings as they were at the start; those of a connector are with the connector.
     pub config: Config,
     /// Now.
     pub clock: Arc<dyn Clock>,
@@ -41,6 +42,8 @@ pub struct App {
     pub wake: Notify,
     /// What runs are doing, for pages and commands that wait.
     pub events: RunEvents,
+    /// Cancelled once nothing will run any more: whoever waits for a run waits in vain.
+    pub stopped: CancellationToken,
     /// Who is renewing or revoking which grant.
     pub grants: crate::link::Grants,
     fail_point: FailPoint,
@@ -100,9 +103,6 @@ pub enum StartError {
     /// Statements that had to succeed.
     #[error("the database refused: {0}")]
     Database(#[from] sluice_store::StoreError),
-    /// The modules folder as a whole (never a single file).
-    #[error(transparent)]
-    Modules(#[from] ModuleError),
     /// The system.
     #[error("{what}: {source}")]
     Io {
@@ -141,13 +141,7 @@ impl App {
             cache_dir: Some(cache),
             cache_key: vault.derive("compile-cache"),
             concurrent_runs: config.concurrent_runs,
-            max_memory_bytes: config
-                .connectors
-                .values()
-                .map(|c| c.limits.memory_bytes)
-                .chain([sluice_model::Limits::default().memory_bytes])
-                .max()
-                .unwrap_or(256 << 20),
+            max_memory_bytes: config.memory_bytes(),
             compiler: crate::cli::compile::compiler(),
         })
         .map_err(|e| StartError::Sandbox(e.to_string()))?;
@@ -156,7 +150,7 @@ impl App {
             own_listeners: vec![config.listen],
             ..GateOptions::new(around.clock.clone())
         });
-        let modules = Catalogue::load(&config, &engine, &gate, &store).await?;
+        let modules = Catalogue::load(&config, Workshop { engine: &engine, gate: &gate, store: &store }).await;
         let app = Arc::new(Self {
             store,
             vault: Arc::new(vault),
@@ -168,11 +162,18 @@ impl App {
             random: around.random,
             wake: Notify::new(),
             events: RunEvents::new(),
+            stopped: CancellationToken::new(),
             grants: crate::link::Grants::default(),
             fail_point: around.fail_point,
         });
-        crate::link::reopen_at_start(&app).await?;
+        // Whoever mends a registration restarts; if it was not mended, the next runs say so again.
+        crate::runs::resume(&app, None).await?;
         Ok(Opened { app, key })
+    }
+
+    /// What connectors are made with.
+    pub(crate) fn workshop(&self) -> Workshop<'_> {
+        Workshop { engine: &self.engine, gate: &self.gate, store: &self.store }
     }
 
     /// Now, ms since the epoch.

@@ -4,17 +4,20 @@
 //! history or the process list; what is no secret may be written out. Missing fields are asked for where somebody sits at the terminal. Sign-ins
 //! that need a browser come back to a port of this machine where the provider accepts that, else the page is named and the command waits.
 
-use super::{CliError, Outcome, print_json, run as runs, terminal::print};
+use super::{
+    CliError, Outcome, print_json, run as runs,
+    terminal::{inert, print, until_ctrl_c},
+};
 use crate::{
     config::Config,
     control::{
         Client,
-        api::{Begun, ConnectBegin, ConnectFields, ConnectFinish, ConnectionRow, Linked, Plan, PlanField, PlanRequest},
+        api::{Begun, ConnectBegin, ConnectFields, ConnectFinish, ConnectionRow, Linked, Plan, PlanField, PlanRequest, RunRequest},
     },
 };
 use clap::Args;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     io::{BufRead, IsTerminal},
     process::ExitCode,
     time::Duration,
@@ -68,7 +71,7 @@ async fn connect(client: &Client, args: ConnectArgs) -> Outcome {
     }
     if !args.json {
         let again = if linked.again { " again: its keys are replaced, its data is kept" } else { "" };
-        print(&format!("linked {} ({}){again}", args.connector, linked.account))?;
+        print(&format!("linked {} ({}){again}", args.connector, inert(&linked.account)))?;
         if linked.made_owner {
             print("you are the owner of this host; `sluice owner-link` gives its pages a password")?;
         }
@@ -76,7 +79,9 @@ async fn connect(client: &Client, args: ConnectArgs) -> Outcome {
     if args.no_wait {
         return Ok(ExitCode::SUCCESS);
     }
-    let summaries = runs::follow(client, Some(linked.connection.clone())).await?;
+    // The first run may have begun already, or even be over: it is the one that is meant.
+    let request = RunRequest { which: Some(linked.connection.clone()), since: Some(linked.since) };
+    let summaries = until_ctrl_c(runs::follow(client, request)).await?;
     if args.json {
         print_json(&serde_json::json!({ "linked": linked, "runs": summaries }))?;
     } else {
@@ -159,12 +164,15 @@ async fn by_browser(client: &Client, args: &ConnectArgs, plan: &Plan) -> Result<
         )));
     }
     eprintln!("open {}\nand link the account there; waiting …", plan.page);
-    let before: BTreeSet<String> = listed(client, &args.connector).await?.into_iter().map(|r| r.id).collect();
+    // An account that was linked before is linked again: the same id, another time.
+    let links = |rows: Vec<ConnectionRow>| rows.into_iter().map(|r| (r.id, r.linked_at)).collect::<BTreeMap<_, _>>();
+    let before = links(listed(client, &args.connector).await?);
     let deadline = tokio::time::Instant::now() + SIGN_IN_WITHIN;
     while tokio::time::Instant::now() < deadline {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        if let Some(row) = listed(client, &args.connector).await?.into_iter().find(|r| !before.contains(&r.id)) {
-            return Ok(Linked { connection: row.id, account: row.account, again: false, made_owner: false });
+        if let Some(row) = listed(client, &args.connector).await?.into_iter().find(|r| before.get(&r.id) != Some(&r.linked_at)) {
+            let again = before.contains_key(&row.id);
+            return Ok(Linked { connection: row.id, account: row.account, again, made_owner: false, since: row.linked_at });
         }
     }
     Err(CliError::Usage("nobody signed in within ten minutes; start again when you are ready".to_owned()))

@@ -64,6 +64,9 @@ pub async fn list(args: ConnectionsArgs, config: Config) -> Outcome {
             ]
         };
         print(&layout(&heads, &rows.iter().map(cells).collect::<Vec<_>>()))?;
+        if rows.iter().any(|r| r.state == "app-paused") {
+            print("\nan app is paused until somebody mends it: `sluice apps list` says why")?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -102,7 +102,15 @@ fn print_page(args: &EntriesArgs, rows: &[EntryRow], before: usize) -> Result<()
 fn cells(row: &EntryRow) -> Vec<String> {
     let when = row.start.map_or_else(|| row.day.clone(), local_time);
     let what = row.series_label.clone().or_else(|| row.series.clone()).or_else(|| named(row)).unwrap_or_default();
-    vec![when, row.connector.clone(), row.account.clone(), row.metric.clone(), number(row.value), row.unit.clone(), inert(&what)]
+    vec![
+        when,
+        row.connector.clone(),
+        row.account.clone(),
+        row.metric.clone(),
+        number(row.value),
+        row.unit.clone(),
+        what.chars().take(80).collect(),
+    ]
 }
 
 /// What an entry with an id is called: the texts of its detail.
@@ -110,12 +118,6 @@ fn named(row: &EntryRow) -> Option<String> {
     let detail: serde_json::Map<String, serde_json::Value> = serde_json::from_str(row.detail.as_deref()?).ok()?;
     let texts: Vec<&str> = detail.values().filter_map(|v| v.as_str()).filter(|t| !t.is_empty()).take(3).collect();
     (!texts.is_empty()).then(|| texts.join(" — "))
-}
-
-/// A provider's text cannot move the cursor or turn the line around.
-fn inert(text: &str) -> String {
-    let hidden = |c: char| c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars().map(|c| if hidden(c) { '\u{fffd}' } else { c }).take(80).collect()
 }
 
 /// Whole numbers without a point.

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done; 1 done, and the answer is a no (a run failed, the gate denies); 2 it could not be done, and the last line says why. Every
 //! command that prints a table takes `--json`.
 
+mod apps;
 pub(crate) mod compile;
 mod connect;
 mod connections;
@@ -54,6 +55,12 @@ pub struct HostArgs {
     /// The host key, outside the data folder [default: in your configuration folder].
     #[arg(long, global = true, env = "SLUICE_KEY_FILE")]
     key_file: Option<PathBuf>,
+    /// How many syncs go on at once [default: 16].
+    #[arg(long, global = true, env = "SLUICE_CONCURRENT_RUNS")]
+    concurrent_runs: Option<u32>,
+    /// Proxies whose X-Forwarded-For is believed, separated by commas.
+    #[arg(long, global = true, env = "SLUICE_TRUSTED_PROXIES", value_delimiter = ',', value_name = "IP,…")]
+    trusted_proxies: Option<Vec<String>>,
 }
 
 #[derive(Subcommand)]
@@ -72,6 +79,9 @@ enum Command {
     Connections(connections::ConnectionsArgs),
     /// Leave an account: its keys are destroyed, its data stays or goes.
     Disconnect(connections::DisconnectArgs),
+    /// Registrations at providers: which are paused, and letting them go on.
+    #[command(subcommand)]
+    Apps(apps::AppsCommand),
     /// The connector files.
     #[command(subcommand)]
     Modules(modules::ModulesCommand),
@@ -110,6 +120,8 @@ impl HostArgs {
             public_url: self.public_url.clone(),
             modules: self.modules.clone(),
             key_file: self.key_file.clone(),
+            concurrent_runs: self.concurrent_runs,
+            trusted_proxies: self.trusted_proxies.clone(),
         };
         let must_exist = self.config.as_os_str() != "plugins.toml";
         Ok(config::load(&self.config, must_exist, &overrides)?)
@@ -149,6 +161,7 @@ async fn dispatch(cli: Cli) -> ExitCode {
             Command::Entries(args) => entries::run(args, config).await,
             Command::Connections(args) => connections::list(args, config).await,
             Command::Disconnect(args) => connections::disconnect(args, config).await,
+            Command::Apps(command) => apps::run(command, config).await,
             Command::Modules(command) => modules::run(command, config).await,
             Command::Gate(command) => gate::run(command, config).await,
             Command::OwnerLink(args) => owner_link::run(args, config).await,

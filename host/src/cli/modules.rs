@@ -72,6 +72,9 @@ async fn show(client: &Client, name: &str, json: bool) -> Result<(), CliError> {
     for (head, key) in [("state", "state"), ("file", "file"), ("sha256", "sha256"), ("bytes", "size")] {
         out.push_str(&format!("  {head:<8} {}\n", text(&shown, key)));
     }
+    for app in shown.get("apps").and_then(Value::as_array).into_iter().flatten() {
+        out.push_str(&format!("\n  its app is {}: {}\n", text(app, "state"), text(app, "reason")));
+    }
     for (head, key) in [("may do", "authority"), ("records", "metrics")] {
         let lines: Vec<&str> = shown.get(key).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
         if !lines.is_empty() {

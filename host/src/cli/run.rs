@@ -3,7 +3,7 @@
 use super::{
     CliError, Outcome, print_json,
     table::{Align, layout},
-    terminal::{duration, print, watched},
+    terminal::{duration, inert, print, until_ctrl_c, watched},
 };
 use crate::{
     config::Config,
@@ -27,7 +27,7 @@ pub struct RunArgs {
 
 pub async fn run(args: RunArgs, config: Config) -> Outcome {
     let client = Client::open(config, true).await?;
-    let result = follow(&client, args.which).await;
+    let result = until_ctrl_c(follow(&client, RunRequest { which: args.which, since: None })).await;
     client.close().await;
     let summaries = result?;
     if args.json {
@@ -44,19 +44,29 @@ pub fn exit_code(summaries: &[RunSummary]) -> ExitCode {
 }
 
 /// Asks for runs and shows how they go, until each has ended.
-pub async fn follow(client: &Client, which: Option<String>) -> Result<Vec<RunSummary>, CliError> {
-    let mut lines = client.lines("/v1/run", &RunRequest { which }).await?;
+pub async fn follow(client: &Client, request: RunRequest) -> Result<Vec<RunSummary>, CliError> {
+    let mut lines = client.lines("/v1/run", &request).await?;
+    let mut begun = 0_usize;
     let mut bars = Bars::new();
     let mut summaries = Vec::new();
     while let Some(line) = lines.next::<RunLine>().await? {
         match line {
-            RunLine::Started { connection, connector, account } => bars.start(connection, format!("{connector} ({account})")),
+            RunLine::Started { connection, connector, account } => {
+                begun += 1;
+                bars.start(connection, format!("{} ({})", inert(&connector), inert(&account)));
+            }
             RunLine::Progress { connection, done, total } => bars.progress(&connection, done, total),
             RunLine::Finished(summary) => {
                 bars.finish(&summary.connection);
                 summaries.push(summary);
             }
         }
+    }
+    if summaries.len() < begun {
+        return Err(CliError::Usage(format!(
+            "the host stopped before {} of {begun} runs had ended; they go on by themselves when it runs again",
+            begun - summaries.len()
+        )));
     }
     summaries.sort_by(|a, b| (&a.connector, &a.account).cmp(&(&b.connector, &b.account)));
     Ok(summaries)
@@ -94,7 +104,7 @@ pub fn summary(summaries: &[RunSummary]) -> String {
     let mut text = layout(&heads, &rows);
     for s in summaries.iter().filter(|s| s.outcome != "complete") {
         if let Some(message) = &s.message {
-            text.push_str(&format!("\n\n{} ({}): {message}", s.connector, s.account));
+            text.push_str(&format!("\n\n{} ({}): {}", s.connector, inert(&s.account), inert(message)));
         }
     }
     text

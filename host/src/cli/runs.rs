@@ -26,7 +26,7 @@ pub struct RunsArgs {
 
 pub async fn run(args: RunsArgs, config: Config) -> Outcome {
     let client = Client::open(config, false).await?;
-    let rows = client.post::<_, Vec<RunRow>>("/v1/runs", &RunRequest { which: args.which }).await;
+    let rows = client.post::<_, Vec<RunRow>>("/v1/runs", &RunRequest { which: args.which, since: None }).await;
     client.close().await;
     let rows = rows?;
     if args.json {

@@ -1,9 +1,12 @@
 //! `sluice serve`: the host itself.
 
-use super::{CliError, Outcome, terminal::print};
+use super::{
+    CliError, Outcome,
+    terminal::{end_at_once_on, print},
+};
 use crate::{
     app::{App, Surroundings},
-    config::Config,
+    config::{self, Config},
     control, link,
     runs::Scheduler,
     upkeep, web,
@@ -35,12 +38,14 @@ pub async fn run(_: ServeArgs, config: Config) -> Outcome {
     let mut scheduler = Scheduler::start(app.clone()).await.map_err(|e| CliError::Usage(e.to_string()))?;
     tokio::spawn(link::revocations(app.clone(), stop.clone()));
     tokio::spawn(upkeep::run(app.clone(), stop.clone()));
+    tokio::spawn(config::follow(app.clone(), stop.clone()));
     let pages = tokio::spawn(web::serve(app.clone(), listener, stop.clone()));
     greet(&app).await?;
 
     let code = tokio::select! {
         () = asked_to_stop() => {
-            tracing::info!("stopping: runs come to a checkpoint, leases are given back");
+            tracing::info!("stopping: runs come to a checkpoint, leases are given back; asked again, it ends at once");
+            end_at_once_on(async { asked_to_stop().await; true });
             ExitCode::SUCCESS
         }
         ended = scheduler.ended() => {

@@ -1,5 +1,7 @@
 //! Aligned tables: text to the left, numbers to the right, two spaces between.
 
+use super::terminal::inert;
+
 /// How a column reads.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Align {
@@ -9,11 +11,12 @@ pub enum Align {
     Right,
 }
 
-/// Lays rows out under their heads. The last column is not padded.
+/// Lays rows out under their heads, each on one line whatever its texts hold. The last column is not padded.
 pub fn layout(heads: &[(&str, Align)], rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| inert(cell)).collect()).collect();
     let width = |text: &str| text.chars().count();
     let mut widths: Vec<usize> = heads.iter().map(|(head, _)| width(head)).collect();
-    for row in rows {
+    for row in &rows {
         for (cell, widest) in row.iter().zip(&mut widths) {
             *widest = (*widest).max(width(cell));
         }
@@ -41,6 +44,12 @@ pub fn layout(heads: &[(&str, Align)], rows: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_text_breaks_out_of_its_row() {
+        let text = layout(&[("a", Align::Left)], &[vec!["x\n\u{1b}[31m\u{202e}y".into()]]);
+        assert_eq!(text, "a\nx\u{fffd}\u{fffd}[31m\u{fffd}y");
+    }
 
     #[test]
     fn columns_line_up() {

@@ -22,6 +22,34 @@ pub fn start_log(serving: bool) {
     let _ = log.try_init();
 }
 
+/// A provider's text cannot move the cursor, colour the screen or turn the line around.
+pub fn inert(text: &str) -> String {
+    let hidden = |c: char| c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if hidden(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// Waits for something as long as nobody presses Ctrl-C; then the caller tidies up, and a second Ctrl-C ends the command there and then.
+pub async fn until_ctrl_c<T>(work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
+    tokio::select! {
+        done = work => done,
+        pressed = tokio::signal::ctrl_c() => {
+            pressed.map_err(|e| CliError::Io("the signal handler", e))?;
+            end_at_once_on(async { tokio::signal::ctrl_c().await.is_ok() });
+            Err(CliError::Usage("interrupted: what was committed stays, the rest follows with the next run".to_owned()))
+        }
+    }
+}
+
+/// Ends the process without more ado once `asked` says so: everything that was acknowledged is on the disk.
+pub fn end_at_once_on(asked: impl Future<Output = bool> + Send + 'static) {
+    tokio::spawn(async move {
+        if asked.await {
+            eprintln!("sluice: ended at once");
+            std::process::exit(130);
+        }
+    });
+}
+
 /// Whether somebody watches: progress is drawn only then.
 pub fn watched() -> bool {
     io::stderr().is_terminal()

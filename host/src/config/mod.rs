@@ -3,17 +3,21 @@
 //! Every value has a default, so an empty or missing file works. Flags and `SLUICE_*` variables override the host's own settings (clap reads
 //! both). A key that nothing knows is an error that names the nearest one that exists.
 
+mod bounds;
 mod raw;
 mod reference;
+mod reload;
 mod resolve;
 
 pub use reference::SecretRef;
+pub use reload::{Reloaded, follow, reload};
 pub use resolve::resolve;
 
 use sluice_gate::Upstream;
 use sluice_model::Limits;
 use std::{
     collections::BTreeMap,
+    io::Read,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
 };
@@ -25,7 +29,7 @@ pub const DEFAULT_LISTEN: &str = "127.0.0.1:8642";
 pub const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
 /// What flags and environment variables say; each overrides the file.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
     /// `--data-dir`, `SLUICE_DATA_DIR`.
     pub data_dir: Option<PathBuf>,
@@ -37,6 +41,10 @@ pub struct Overrides {
     pub modules: Option<PathBuf>,
     /// `--key-file`, `SLUICE_KEY_FILE`.
     pub key_file: Option<PathBuf>,
+    /// `--concurrent-runs`, `SLUICE_CONCURRENT_RUNS`.
+    pub concurrent_runs: Option<u32>,
+    /// `--trusted-proxies`, `SLUICE_TRUSTED_PROXIES`: several are separated by commas.
+    pub trusted_proxies: Option<Vec<String>>,
 }
 
 /// Every setting, with defaults filled in and checked.
@@ -44,6 +52,8 @@ pub struct Overrides {
 pub struct Config {
     /// The file it came from; relative paths in it start at its folder.
     pub file: PathBuf,
+    /// What overrode it, for when it is read again.
+    pub overrides: Overrides,
     /// The one source of every redirect and page address. May have a path; never ends in `/`.
     pub public_url: Url,
     /// Where the pages are served.
@@ -75,6 +85,13 @@ impl Config {
         self.connectors.get(name).cloned().unwrap_or_default()
     }
 
+    /// The most memory that any connector may have.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        let set = self.connectors.values().map(|c| c.limits.memory_bytes).max().unwrap_or_default();
+        set.max(Limits::default().memory_bytes)
+    }
+
     /// The Unix socket through which commands reach a running host.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
@@ -83,7 +100,7 @@ impl Config {
 }
 
 /// `[connectors.NAME]`: one instance of a connector.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConnectorConfig {
     /// The file in the modules folder; default `NAME.wasm`.
     pub module: Option<String>,
@@ -113,14 +130,19 @@ pub struct ConfigError(pub String);
 /// # Errors
 /// The first thing wrong, with line, column and the nearest valid key.
 pub fn load(path: &Path, must_exist: bool, overrides: &Overrides) -> Result<Config, ConfigError> {
-    let text = match std::fs::metadata(path) {
-        Ok(meta) if meta.len() > MAX_CONFIG_BYTES => {
-            return Err(ConfigError(format!("{}: {} bytes; a settings file has at most {MAX_CONFIG_BYTES}", path.display(), meta.len())));
+    let mut text = String::new();
+    match std::fs::File::open(path) {
+        Ok(file) => {
+            file.take(MAX_CONFIG_BYTES + 1)
+                .read_to_string(&mut text)
+                .map_err(|e| ConfigError(format!("{}: cannot be read: {e}", path.display())))?;
+            if text.len() as u64 > MAX_CONFIG_BYTES {
+                return Err(ConfigError(format!("{}: a settings file has at most {MAX_CONFIG_BYTES} bytes", path.display())));
+            }
         }
-        Ok(_) => std::fs::read_to_string(path).map_err(|e| ConfigError(format!("{}: cannot be read: {e}", path.display())))?,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound && !must_exist => String::new(),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && !must_exist => {}
         Err(e) => return Err(ConfigError(format!("{}: cannot be read: {e}", path.display()))),
-    };
+    }
     let raw = raw::parse(&text).map_err(|why| ConfigError(format!("{}: {why}", path.display())))?;
     resolve(path, raw, overrides)
 }

@@ -40,12 +40,19 @@ impl SecretRef {
             },
             Self::File { file } => {
                 let path = base.join(file);
-                let size = std::fs::metadata(&path).map_err(|e| ConfigError(format!("{}: {e}", path.display())))?.len();
-                if size > MAX_SECRET_BYTES {
-                    return Err(ConfigError(format!("{}: {size} bytes is no secret; at most {MAX_SECRET_BYTES}", path.display())));
+                let meta = std::fs::metadata(&path).map_err(|e| ConfigError(format!("{}: {e}", path.display())))?;
+                // A pipe would give its secret once and then hold whoever asks again.
+                if !meta.is_file() {
+                    return Err(ConfigError(format!("{}: not a regular file", path.display())));
+                }
+                if meta.len() > MAX_SECRET_BYTES {
+                    return Err(ConfigError(format!("{}: {} bytes is no secret; at most {MAX_SECRET_BYTES}", path.display(), meta.len())));
                 }
                 let mut text = std::fs::read_to_string(&path).map_err(|e| ConfigError(format!("{}: {e}", path.display())))?;
                 text.truncate(text.trim_end_matches(['\r', '\n']).len());
+                if text.is_empty() {
+                    return Err(ConfigError(format!("{}: is empty", path.display())));
+                }
                 Ok(Secret::text(text))
             }
         }

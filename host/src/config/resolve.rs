@@ -9,6 +9,9 @@ use std::{
 };
 use url::Url;
 
+/// The longest time between runs, and back from one.
+const LONGEST_MS: i64 = 366 * 86_400_000;
+
 fn bad<T>(text: String) -> Result<T, ConfigError> {
     Err(ConfigError(text))
 }
@@ -40,7 +43,7 @@ pub fn resolve(file: &Path, raw: raw::Raw, overrides: &Overrides) -> Result<Conf
         (None, Some(set)) => base.join(set),
         (None, None) => default_key_file(&data_dir)?,
     };
-    if key_file.starts_with(&data_dir) {
+    if real(&key_file).starts_with(real(&data_dir)) {
         return bad(format!(
             "key-file = “{}” lies inside data-dir: whoever copies the data would have its key; put it elsewhere",
             key_file.display()
@@ -48,11 +51,11 @@ pub fn resolve(file: &Path, raw: raw::Raw, overrides: &Overrides) -> Result<Conf
     }
 
     let mut trusted_proxies = Vec::new();
-    for text in raw.trusted_proxies {
-        let address: IpAddr = text.parse().map_err(|_| ConfigError(format!("trusted-proxies: “{text}” is no IP address")))?;
+    for text in overrides.trusted_proxies.clone().unwrap_or(raw.trusted_proxies) {
+        let address: IpAddr = text.trim().parse().map_err(|_| ConfigError(format!("trusted-proxies: “{text}” is no IP address")))?;
         trusted_proxies.push(address);
     }
-    let concurrent_runs = raw.concurrent_runs.unwrap_or(16);
+    let concurrent_runs = overrides.concurrent_runs.or(raw.concurrent_runs).unwrap_or(16);
     if !(1..=1000).contains(&concurrent_runs) {
         return bad(format!("concurrent-runs = {concurrent_runs}: from 1 to 1000; default 16"));
     }
@@ -61,7 +64,8 @@ pub fn resolve(file: &Path, raw: raw::Raw, overrides: &Overrides) -> Result<Conf
         let settings = connector(&name, raw)?;
         connectors.insert(name, settings);
     }
-    Ok(Config { file, public_url, listen, data_dir, modules, key_file, trusted_proxies, concurrent_runs, connectors })
+    let overrides = overrides.clone();
+    Ok(Config { file, overrides, public_url, listen, data_dir, modules, key_file, trusted_proxies, concurrent_runs, connectors })
 }
 
 /// `public-url`, or what follows from `listen`. Plain http is for loopback and private addresses only.
@@ -89,6 +93,23 @@ fn public_url(set: Option<String>, listen: SocketAddr) -> Result<Url, ConfigErro
     let path = url.path().trim_end_matches('/').to_owned();
     url.set_path(&path);
     Ok(url)
+}
+
+/// The path without links and `..`, as far as it exists: two names of one place are one place.
+fn real(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            std::path::Component::ParentDir => {
+                plain.pop();
+            }
+            other => plain.push(other),
+        }
+        if let Ok(there) = plain.canonicalize() {
+            plain = there;
+        }
+    }
+    plain
 }
 
 fn at_home(url: &Url) -> bool {
@@ -129,9 +150,9 @@ fn connector(name: &str, raw: raw::RawConnector) -> Result<ConnectorConfig, Conf
         return bad(format!("[connectors.{name}]: a name has a-z, 0-9 and - only"));
     }
     if let Some(module) = &raw.module
-        && (module.contains(['/', '\\']) || module.starts_with('.'))
+        && (module.contains(['/', '\\', '\0']) || module.starts_with('.') || !module.ends_with(".wasm"))
     {
-        return bad(format!("[connectors.{name}] module = “{module}”: a file name in the modules folder, without a path"));
+        return bad(format!("[connectors.{name}] module = “{module}”: a file name in the modules folder, without a path, ending in .wasm"));
     }
     let sha256 = match raw.sha256 {
         Some(text) if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) => Some(text.to_ascii_lowercase()),
@@ -151,8 +172,9 @@ fn connector(name: &str, raw: raw::RawConnector) -> Result<ConnectorConfig, Conf
     let duration = |key: &str, text: Option<String>| match text {
         None => Ok(None),
         Some(text) => match parse_duration(&text) {
-            Some(ms) if ms >= 0 => Ok(Some(ms)),
-            _ => Err(ConfigError(format!("[connectors.{name}.schedule] {key} = “{text}”: write 15m, 1h or 2d"))),
+            Some(ms) if ms <= LONGEST_MS => Ok(Some(ms)),
+            Some(_) => Err(ConfigError(format!("[connectors.{name}.schedule] {key} = “{text}”: at most 366d"))),
+            None => Err(ConfigError(format!("[connectors.{name}.schedule] {key} = “{text}”: write 15m, 1h or 2d"))),
         },
     };
     let every_ms = duration("every", raw.schedule.every)?;
@@ -170,6 +192,7 @@ fn connector(name: &str, raw: raw::RawConnector) -> Result<ConnectorConfig, Conf
         }
         upstreams.push(Upstream { from: up.from, to: up.to, allow_private: up.allow_private });
     }
+    super::bounds::check(name, &raw.limits).map_err(ConfigError)?;
     Ok(ConnectorConfig { module: raw.module, sha256, app: raw.app, settings, limits: raw.limits, every_ms, overlap_ms, upstreams })
 }
 
@@ -205,6 +228,12 @@ mod tests {
             ("[connectors.GitHub]\n", "a-z"),
             ("[connectors.a.schedule]\nevery = \"soon\"", "write 15m"),
             ("[connectors.a.schedule]\nevery = \"5s\"", "at least 1m"),
+            ("[connectors.a.schedule]\noverlap = \"900000d\"", "at most 366d"),
+            ("[connectors.a.limits]\nrequests = 0", "[connectors.a.limits] requests = 0: from 1 to"),
+            ("[connectors.a.limits]\nmemory-bytes = 1024", "memory-bytes = 1024: from"),
+            ("[connectors.a.limits]\nwall-ms = 9999999999", "wall-ms = 9999999999: from"),
+            ("[connectors.a]\nmodule = \"x\"", "ending in .wasm"),
+            ("key-file = \"elsewhere/../data/k\"\n", "lies inside data-dir"),
             ("[[connectors.a.upstream]]\nfrom = \"x\"\nto = \"http://h/\"", "URL prefix"),
         ] {
             let raw = raw::parse(text).unwrap();

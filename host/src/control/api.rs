@@ -16,6 +16,37 @@ pub struct Status {
     pub owner: bool,
     /// Linked accounts.
     pub connections: usize,
+    /// Apps that are paused until somebody mends them.
+    pub paused_apps: Vec<AppRow>,
+}
+
+/// A connector with one registration at its provider.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AppRow {
+    /// The connector.
+    pub connector: String,
+    /// Tells registrations of one connector apart; empty where there is none.
+    pub registration: String,
+    /// `open`, `blocked` or `paused`.
+    pub state: String,
+    /// Why it is not open, and what to do.
+    pub reason: Option<String>,
+    /// Until when, ms, while it is blocked.
+    pub blocked_until: Option<i64>,
+}
+
+/// `POST /v1/apps/resume`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ResumeApps {
+    /// A connector's name.
+    pub connector: String,
+}
+
+/// What it did.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Resumed {
+    /// So many apps were paused or blocked, and are open now.
+    pub opened: usize,
 }
 
 /// `POST /v1/gate/explain`.
@@ -151,6 +182,8 @@ pub struct Linked {
     pub again: bool,
     /// An owner was made just now.
     pub made_owner: bool,
+    /// The host's clock just before, ms: a run that ended later used the new keys.
+    pub since: i64,
 }
 
 /// `POST /v1/disconnect`.
@@ -173,7 +206,7 @@ pub struct ConnectionRow {
     pub account: String,
     /// The profile it signed in by.
     pub profile: String,
-    /// `ok`, `needs-sign-in`, …
+    /// `ok`, `needs-sign-in`, …; `app-paused` while its app waits for the operator.
     pub state: String,
     /// What to do, where something is.
     pub message: Option<String>,
@@ -183,6 +216,8 @@ pub struct ConnectionRow {
     pub next_reason: Option<String>,
     /// When data came last, ms.
     pub last_data: Option<i64>,
+    /// When it was linked, the last time, ms.
+    pub linked_at: i64,
 }
 
 /// `POST /v1/run`.
@@ -190,6 +225,9 @@ pub struct ConnectionRow {
 pub struct RunRequest {
     /// A connector's name or a connection's public id; none means all.
     pub which: Option<String>,
+    /// A run that ended after this will do, ms: nothing is asked for where there was one.
+    #[serde(default)]
+    pub since: Option<i64>,
 }
 
 /// One line of the answer to `POST /v1/run`.
@@ -227,7 +265,7 @@ pub struct RunSummary {
     pub connector: String,
     /// The account.
     pub account: String,
-    /// `complete`, or the failure's kind.
+    /// `complete`, or the failure's kind; `app-paused`, `rate-limited` and the like where it could not run now.
     pub outcome: String,
     /// For people, when it failed.
     pub message: Option<String>,

@@ -11,12 +11,29 @@ use http::{Method, Request, header};
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use serde::{Serialize, de::DeserializeOwned};
-use std::{io, sync::Arc};
-use tokio::net::UnixStream;
+use sluice_store::OpenError;
+use std::{io, sync::Arc, time::Duration};
+use tokio::{net::UnixStream, time::Instant};
 use tower::ServiceExt;
 
 /// The largest answer that is read at once.
 const MAX_ANSWER: usize = 64 << 20;
+
+/// How long a command waits for whoever has the data folder and does not answer yet.
+const STARTING: Duration = Duration::from_secs(15);
+/// Between two tries.
+const KNOCK_EVERY: Duration = Duration::from_millis(100);
+
+/// The socket, when somebody answers there.
+async fn knock(config: &Config) -> Answer<Option<std::path::PathBuf>> {
+    let socket = config.socket();
+    match UnixStream::connect(&socket).await {
+        Ok(_) => Ok(Some(socket)),
+        // A path that is too long for a socket is no host's either.
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::InvalidInput) => Ok(None),
+        Err(e) => Err(ClientError::Gone(format!("{}: {e}", socket.display()))),
+    }
+}
 
 /// Why a command came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -51,13 +68,20 @@ impl Client {
     /// # Errors
     /// Neither is possible.
     pub async fn open(config: Config, runs: bool) -> Answer<Self> {
-        let socket = config.socket();
-        match UnixStream::connect(&socket).await {
-            Ok(_) => return Ok(Self(Way::Socket(socket))),
-            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {}
-            Err(e) => return Err(ClientError::Gone(format!("{}: {e}", socket.display()))),
-        }
-        let app = App::open(config, Surroundings::system()).await?.app;
+        let deadline = Instant::now() + STARTING;
+        let app = loop {
+            match knock(&config).await? {
+                Some(socket) => return Ok(Self(Way::Socket(socket))),
+                None => match App::open(config.clone(), Surroundings::system()).await {
+                    Ok(opened) => break opened.app,
+                    // A host that starts or stops has the folder and no socket; another command has it for a moment.
+                    Err(StartError::Store(OpenError::Locked(_))) if Instant::now() < deadline => {
+                        tokio::time::sleep(KNOCK_EVERY).await;
+                    }
+                    Err(error) => return Err(error.into()),
+                },
+            }
+        };
         let scheduler = if runs { Some(Scheduler::start(app.clone()).await.map_err(StartError::from)?) } else { None };
         Ok(Self(Way::Here { router: router(app.clone()), app, scheduler }))
     }
@@ -178,7 +202,8 @@ impl Lines {
                     }
                 }
                 Some(Err(error)) => return Err(gone(error)),
-                None => return Ok(None),
+                None if self.rest.is_empty() => return Ok(None),
+                None => return Err(gone("its answer broke off")),
             }
         }
     }

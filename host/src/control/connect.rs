@@ -8,18 +8,30 @@ use crate::{
 };
 use axum::{Json, extract::State};
 use sluice_model::{UserId, manifest::AuthKind};
-use sluice_store::{ConnectionFilter, DataChoice, NewUser};
+use sluice_store::{AppState, ConnectionFilter, DataChoice, NewUser};
 use sluice_vault::Secret;
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 type Done<T> = Result<Json<T>, ControlError>;
 
 pub async fn connections(State(app): State<Arc<App>>) -> Done<Vec<api::ConnectionRow>> {
     let all = app.store.connections(ConnectionFilter::default()).await?;
-    Ok(Json(all.iter().map(row).collect()))
+    let apps: HashMap<_, _> = app.store.apps().await?.into_iter().map(|a| (a.id, a)).collect();
+    Ok(Json(all.iter().map(|c| row(c, apps.get(&c.app))).collect()))
 }
 
-fn row(c: &sluice_store::Connection) -> api::ConnectionRow {
+/// A connection whose app is paused says so, since nothing else about it matters until somebody mends that; what it waits for itself comes first.
+fn row(c: &sluice_store::Connection, app: Option<&sluice_store::App>) -> api::ConnectionRow {
+    let mut row = plain_row(c);
+    if let Some(app) = app.filter(|a| a.state == AppState::Paused && !c.state.stops()) {
+        row.state = "app-paused".to_owned();
+        row.message = app.reason.clone();
+        (row.next_due, row.next_reason) = (None, None);
+    }
+    row
+}
+
+fn plain_row(c: &sluice_store::Connection) -> api::ConnectionRow {
     api::ConnectionRow {
         id: c.public_id.clone(),
         connector: c.connector.clone(),
@@ -30,11 +42,12 @@ fn row(c: &sluice_store::Connection) -> api::ConnectionRow {
         next_due: c.next_due,
         next_reason: c.next_reason.clone(),
         last_data: c.last_data,
+        linked_at: c.linked_at,
     }
 }
 
 fn connector(app: &App, name: &str) -> Result<Arc<Connector>, ControlError> {
-    app.modules.get(name).ok_or_else(|| match app.modules.listing().iter().find(|l| l.name == name) {
+    app.modules.get(name).ok_or_else(|| match app.modules.listed(name) {
         Some(listing) => ControlError::refused(format!("{name} cannot run: {}", listing.line)),
         None => no_module(app, name),
     })
@@ -97,9 +110,10 @@ async fn owner(app: &App, time_zone: Option<&str>) -> Result<(UserId, bool), Con
 pub async fn fields(State(app): State<Arc<App>>, Json(asked): Json<api::ConnectFields>) -> Done<api::Linked> {
     connector(&app, &asked.connector)?;
     let (user, made_owner) = owner(&app, asked.time_zone.as_deref()).await?;
+    let since = app.now();
     let fields = asked.fields.into_iter().map(|(name, value)| (name, Secret::text(value))).collect();
     let linked = link::link_fields(&app, user, &asked.connector, &asked.profile, fields, None).await.map_err(refused)?;
-    told(&app, linked, made_owner).await
+    told(&app, linked, made_owner, since).await
 }
 
 pub async fn begin(State(app): State<Arc<App>>, Json(asked): Json<api::ConnectBegin>) -> Done<api::Begun> {
@@ -122,15 +136,16 @@ pub async fn finish(State(app): State<Arc<App>>, Json(asked): Json<api::ConnectF
         session: Some(session),
         user: owner,
     };
+    let since = app.now();
     let linked = link::finish(&app, callback).await.map_err(refused)?;
-    told(&app, linked, false).await
+    told(&app, linked, false, since).await
 }
 
-async fn told(app: &App, linked: link::Linked, made_owner: bool) -> Done<api::Linked> {
+async fn told(app: &App, linked: link::Linked, made_owner: bool, since: i64) -> Done<api::Linked> {
     app.wake.notify_one();
     let connection = app.store.connection(linked.connection).await?;
     let public_id = connection.map(|c| c.public_id).unwrap_or_default();
-    Ok(Json(api::Linked { connection: public_id, account: linked.label, again: linked.again, made_owner }))
+    Ok(Json(api::Linked { connection: public_id, account: linked.label, again: linked.again, made_owner, since }))
 }
 
 pub async fn disconnect(State(app): State<Arc<App>>, Json(asked): Json<api::Disconnect>) -> Done<link::Disconnected> {

@@ -6,17 +6,52 @@ use axum::{
     Json,
     extract::{Path, State},
 };
+use sluice_store::AppState;
 use std::sync::Arc;
 
 pub async fn status(State(app): State<Arc<App>>) -> Result<Json<api::Status>, ControlError> {
     let owner = app.store.owner().await?.is_some();
     let connections = app.store.connections(sluice_store::ConnectionFilter::default()).await?.len();
+    let mut paused_apps = app_rows(&app).await?;
+    paused_apps.retain(|row| row.state == "paused");
     Ok(Json(api::Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         public_url: app.config.public_url.to_string(),
         owner,
         connections,
+        paused_apps,
     }))
+}
+
+async fn app_rows(app: &App) -> Result<Vec<api::AppRow>, ControlError> {
+    let now = app.now();
+    let row = |a: sluice_store::App| {
+        let blocked_until = a.blocked_until.filter(|until| *until > now);
+        let state = match (a.state, blocked_until) {
+            (AppState::Paused, _) => "paused",
+            (AppState::Open, Some(_)) => "blocked",
+            (AppState::Open, None) => "open",
+        };
+        let reason = a.reason.filter(|_| state != "open");
+        api::AppRow { connector: a.connector, registration: a.registration, state: state.to_owned(), reason, blocked_until }
+    };
+    Ok(app.store.apps().await?.into_iter().map(row).collect())
+}
+
+pub async fn apps(State(app): State<Arc<App>>) -> Result<Json<Vec<api::AppRow>>, ControlError> {
+    Ok(Json(app_rows(&app).await?))
+}
+
+pub async fn resume_apps(State(app): State<Arc<App>>, Json(asked): Json<api::ResumeApps>) -> Result<Json<api::Resumed>, ControlError> {
+    let rows = app_rows(&app).await?;
+    if !rows.iter().any(|row| row.connector == asked.connector) {
+        let mut known: Vec<&str> = rows.iter().map(|row| row.connector.as_str()).collect();
+        known.dedup();
+        let known = if known.is_empty() { "none yet".to_owned() } else { known.join(", ") };
+        return Err(ControlError::unknown(format!("{} has no app here; known: {known}", asked.connector)));
+    }
+    let opened = crate::runs::resume(&app, Some(&asked.connector)).await?;
+    Ok(Json(api::Resumed { opened }))
 }
 
 pub async fn modules(State(app): State<Arc<App>>) -> Json<Vec<Listing>> {
@@ -32,22 +67,27 @@ pub struct Shown {
     setup: Option<String>,
     compile_ms: Option<u64>,
     metrics: Vec<String>,
+    /// Its registrations at the provider, where one is not open.
+    apps: Vec<api::AppRow>,
 }
 
 pub async fn module(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Json<Shown>, ControlError> {
-    let Some(listing) = app.modules.listing().iter().find(|l| l.name == name).cloned() else {
+    let Some(listing) = app.modules.listed(&name) else {
         return Err(no_module(&app, &name));
     };
     let connector = app.modules.get(&name);
     let setup = connector.as_ref().map(|c| crate::link::setup_text(&app, c));
     let metrics = connector.iter().flat_map(|c| &c.manifest.metrics).map(|m| format!("{} ({})", m.name, m.unit)).collect();
     let compile_ms = connector.as_ref().map(|c| u64::try_from(c.module.compile_time().as_millis()).unwrap_or(u64::MAX));
-    Ok(Json(Shown { listing, setup, compile_ms, metrics }))
+    let mut apps = app_rows(&app).await?;
+    apps.retain(|row| row.connector == name && row.state != "open");
+    Ok(Json(Shown { listing, setup, compile_ms, metrics, apps }))
 }
 
 /// Names what there is instead.
 pub fn no_module(app: &App, name: &str) -> ControlError {
-    let known: Vec<&str> = app.modules.listing().iter().map(|l| l.name.as_str()).collect();
+    let listing = app.modules.listing();
+    let known: Vec<&str> = listing.iter().map(|l| l.name.as_str()).collect();
     let known = if known.is_empty() { format!("the folder {} is empty", app.config.modules.display()) } else { known.join(", ") };
     ControlError::unknown(format!("there is no connector {name}; known: {known}"))
 }

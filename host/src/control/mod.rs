@@ -29,6 +29,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/status", get(host::status))
         .route("/v1/modules", get(host::modules))
         .route("/v1/modules/{name}", get(host::module))
+        .route("/v1/apps", get(host::apps))
+        .route("/v1/apps/resume", post(host::resume_apps))
         .route("/v1/gate/explain", post(host::explain))
         .route("/v1/owner-link", post(host::owner_link))
         .route("/v1/connections", get(connect::connections))

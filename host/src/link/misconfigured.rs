@@ -1,8 +1,8 @@
 //! `invalid_client`: the one verdict that reaches a whole app, and only where the host saw it itself.
 //!
 //! A token endpoint that does not know the app refuses everybody alike, so asking again for each connection would only annoy it: the app pauses, and
-//! the operator gets one line. It opens again by itself when a sign-in through it works, and at each start of the host, since whoever mends a
-//! registration or a secret restarts; if it was not mended, one request says so.
+//! the operator gets one line. It opens again by itself when a sign-in through it works, and as `runs/apps.rs` says; if it was not mended, one
+//! request says so.
 
 use super::keyring::Keyring;
 use super::registration::fingerprint;
@@ -10,7 +10,7 @@ use crate::{app::App, modules::Connector};
 use sluice_model::AppId;
 use sluice_store::AppState;
 
-/// What the operator reads; also how [`reopen_at_start`] knows its own pauses.
+/// What the operator reads.
 const REASON: &str = "the provider does not know this app (invalid_client)";
 
 /// Pauses the app that these app fields belong to.
@@ -23,7 +23,8 @@ pub(super) async fn pause(app: &App, connector: &Connector, ring: &Keyring) {
 
 /// The same, for an app whose id is known.
 pub(super) async fn pause_app(app: &App, connector: &str, id: AppId) {
-    let reason = format!("{REASON}: check client-id and client-secret under [connectors.{connector}.app], then restart or sign in once");
+    let reason =
+        format!("{REASON}: check client-id and client-secret under [connectors.{connector}.app], then: sluice apps resume {connector}");
     tracing::error!(%connector, "{reason}");
     if let Err(error) = app.store.set_app(id, AppState::Paused, Some(reason), None).await {
         tracing::error!(%connector, "the app could not be paused: {error}");
@@ -44,17 +45,4 @@ pub(super) async fn reopen(app: &App, connector: &Connector, ring: &Keyring) {
     if let Err(error) = opened.await {
         tracing::error!(connector = %connector.name, "the app could not be opened again: {error}");
     }
-}
-
-/// Opens what was paused for `invalid_client`; called once when the host starts.
-///
-/// # Errors
-/// The store failed.
-pub async fn reopen_at_start(app: &App) -> Result<(), sluice_store::StoreError> {
-    for paused in app.store.apps().await? {
-        if paused.state == AppState::Paused && paused.reason.as_deref().is_some_and(|reason| reason.starts_with(REASON)) {
-            app.store.set_app(paused.id, AppState::Open, None, None).await?;
-        }
-    }
-    Ok(())
 }

@@ -45,7 +45,6 @@ pub use disconnect::{Disconnected, Removed, Revoked, disconnect, revocations, re
 pub use ending::key_ends_soon;
 pub use error::{LinkError, LinkErrorKind};
 pub use finish::{Callback, finish};
-pub use misconfigured::reopen_at_start;
 pub use refresh::{BEFORE_END_MS, Grants, RefreshError, can_refresh, data_key, keys, needs_refresh, refresh};
 pub use registration::{callback_url, setup_text};
 pub use settle::{Linked, link_fields};

@@ -1,10 +1,11 @@
 //! One connector, ready to run: compiled, its manifest read, its grant made, its metrics known to the store, its way out built.
 
+use super::Workshop;
 use crate::config::{Config, ConnectorConfig};
-use sluice_gate::{Egress, EgressOptions, Gate};
+use sluice_gate::{Egress, EgressOptions};
 use sluice_model::{Grant, Manifest, manifest::AuthKind};
-use sluice_sandbox::{Engine, Module};
-use sluice_store::{MetricIds, Store};
+use sluice_sandbox::Module;
+use sluice_store::MetricIds;
 use std::sync::Arc;
 
 /// A connector instance.
@@ -44,9 +45,10 @@ impl Connector {
 }
 
 /// From bytes to a connector; the error is one line for the operator.
-pub async fn load(config: &Config, engine: &Engine, gate: &Gate, store: &Store, name: &str, bytes: &[u8]) -> Result<Connector, String> {
+pub async fn load(config: &Config, workshop: Workshop<'_>, name: &str, bytes: &[u8]) -> Result<Connector, String> {
+    let Workshop { engine, gate, store } = workshop;
     let settings_of = config.connector(name);
-    let module = engine.load(bytes).await.map_err(|e| e.to_string())?;
+    let module = engine.load_named(name, bytes).await.map_err(|e| e.to_string())?;
     let text = module.describe().await.map_err(|e| format!("`describe` did not answer: {e}"))?;
     let manifest = Manifest::parse(&text).map_err(|e| format!("its manifest is refused: {e}"))?;
     let exports = module.exports();
@@ -73,7 +75,8 @@ pub async fn load(config: &Config, engine: &Engine, gate: &Gate, store: &Store, 
 /// A key under `[connectors.NAME]` that the manifest has no use for is a mistake, and named.
 fn check_used(config: &ConnectorConfig, name: &str, manifest: &Manifest) -> Result<(), String> {
     let mut fields: Vec<&sluice_model::manifest::AppField> = manifest.auth.iter().flat_map(|a| &a.app_fields).collect();
-    fields.dedup();
+    fields.sort_by(|a, b| a.name.cmp(&b.name));
+    fields.dedup_by(|a, b| a.name == b.name);
     for (key, value) in &config.app {
         let Some(field) = fields.iter().find(|f| f.name == *key) else {
             let known: Vec<&str> = fields.iter().map(|f| f.name.as_str()).collect();

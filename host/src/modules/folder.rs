@@ -1,12 +1,39 @@
 //! What lies in the folder, and which of it is pinned. Nothing is run or compiled here.
+//!
+//! The folder is written by others while we read it. So a file is opened once, without following links and without waiting (a pipe would hold
+//! the start for ever), and everything is judged on that handle: its kind, its size, its bytes and their hash. What was swapped between listing
+//! and opening is a different file with a different hash, and not pinned.
+//!
+//! Bounds: [`MAX_FILES`] names, [`MAX_MODULE_BYTES`] a file, one file in memory at a time.
 
-use super::{Listing, ModuleError, ModuleState, PINS};
+use super::{Listing, ModuleState, PINS};
 use crate::config::Config;
+use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
-use std::{collections::BTreeSet, fs, io::Read, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{self, Read},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
 
 /// The largest file that is read: connectors written in Python or JavaScript have 12 to 18 MiB.
 pub const MAX_MODULE_BYTES: u64 = 64 << 20;
+/// Files of one folder that are looked at.
+const MAX_FILES: usize = 1_000;
+
+/// One instance, or one file that is none.
+pub struct Named {
+    /// The instance's name, or what the file would be called.
+    pub name: String,
+    /// The file's.
+    pub file: String,
+    /// Why it is not even opened.
+    pub refused: Option<String>,
+    /// Another instance uses the file: this one is there only where its own name is pinned with the binary.
+    pub shared: bool,
+}
 
 /// One file; its bytes only where it is pinned and they are the pinned ones.
 pub struct Found {
@@ -14,42 +41,83 @@ pub struct Found {
     pub bytes: Option<Vec<u8>>,
 }
 
-/// Reads the folder, by name. A folder that is not there is empty.
-pub fn scan(config: &Config) -> Result<Vec<Found>, ModuleError> {
+/// Lists the folder, by name: what the settings name, and every file that looks like a module. A folder that is not there is empty; one that cannot
+/// be read is one line, and what the settings name is looked for all the same.
+pub fn names(config: &Config) -> Vec<Named> {
+    let mut all: Vec<Named> = Vec::new();
     let mut files = BTreeSet::new();
-    match fs::read_dir(&config.modules) {
-        Ok(entries) => {
-            for entry in entries {
-                let entry = entry.map_err(|e| ModuleError(format!("{}: cannot be listed: {e}", config.modules.display())))?;
-                if let Ok(name) = entry.file_name().into_string()
-                    && name.ends_with(".wasm")
-                {
-                    files.insert(name);
-                }
-            }
-        }
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-        Err(e) => return Err(ModuleError(format!("modules folder {}: cannot be read: {e}", config.modules.display()))),
+    if let Err(why) = list(&config.modules, &mut files) {
+        all.push(folder_line(config, why));
+    }
+    if files.len() == MAX_FILES {
+        let why = format!("more than {MAX_FILES} modules: the rest is not looked at; take out what is not used");
+        all.push(folder_line(config, why));
     }
     // An instance is a name and a file; several instances may share a file.
-    let mut wanted: Vec<(String, String)> = Vec::new();
     for (name, settings) in &config.connectors {
         let file = settings.module.clone().unwrap_or_else(|| format!("{name}.wasm"));
-        wanted.push((name.clone(), file));
+        all.push(Named { name: name.clone(), file, refused: None, shared: false });
     }
-    for file in &files {
-        if !wanted.iter().any(|(_, f)| f == file) {
-            wanted.push((file.trim_end_matches(".wasm").to_owned(), file.clone()));
+    for file in files {
+        let shared = all.iter().any(|n| n.file == file);
+        let named = unnamed(config, file, shared);
+        if !all.iter().any(|n| n.name == named.name && n.file == named.file) {
+            all.push(named);
         }
     }
-    wanted.sort();
-    Ok(wanted.into_iter().map(|(name, file)| look(config, name, file)).collect())
+    all.sort_by(|a, b| (&a.name, &a.file).cmp(&(&b.name, &b.file)));
+    all
 }
 
-fn look(config: &Config, name: String, file: String) -> Found {
+fn list(folder: &Path, files: &mut BTreeSet<String>) -> Result<(), String> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(format!("the modules folder cannot be read: {e}")),
+    };
+    for entry in entries {
+        let name = entry.map_err(|e| format!("the modules folder cannot be listed to its end: {e}"))?.file_name();
+        let name = name.to_string_lossy();
+        if name.to_ascii_lowercase().ends_with(".wasm") {
+            files.insert(name.into_owned());
+        }
+        if files.len() == MAX_FILES {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// A file that the settings do not name: an instance called like it, unless that cannot be.
+fn unnamed(config: &Config, file: String, shared: bool) -> Named {
+    let stem = file.get(..file.len().saturating_sub(".wasm".len())).unwrap_or(&file);
+    let good = !stem.is_empty() && stem.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    let refused = if !good || !file.ends_with(".wasm") {
+        Some("a module's file name has a-z, 0-9 and - only, and ends in .wasm: rename it".to_owned())
+    } else if let Some(other) = config.connectors.get(stem) {
+        let taken = other.module.as_deref().unwrap_or_default();
+        Some(format!("not used: [connectors.{stem}] takes module = \"{taken}\"; rename this file, or that line"))
+    } else {
+        None
+    };
+    Named { name: stem.to_owned(), file, refused, shared }
+}
+
+fn folder_line(config: &Config, why: String) -> Named {
+    Named { name: "(folder)".to_owned(), file: config.modules.display().to_string(), refused: Some(why), shared: false }
+}
+
+/// Opens one file and compares it with its pin; `None` where there is nothing to say of it. Blocks on the disk.
+pub fn look(config: &Config, named: Named) -> Option<Found> {
+    let shared = named.shared;
+    let found = judge(config, named);
+    (!shared || found.bytes.is_some()).then_some(found)
+}
+
+fn judge(config: &Config, named: Named) -> Found {
     let mut listing = Listing {
-        name,
-        file,
+        name: named.name,
+        file: named.file,
         sha256: None,
         size: 0,
         version: None,
@@ -57,6 +125,10 @@ fn look(config: &Config, name: String, file: String) -> Found {
         line: String::new(),
         authority: Vec::new(),
     };
+    if let Some(why) = named.refused {
+        listing.line = why;
+        return Found { listing, bytes: None };
+    }
     let path = config.modules.join(&listing.file);
     let bytes = match read(&path) {
         Ok(bytes) => bytes,
@@ -73,19 +145,25 @@ fn look(config: &Config, name: String, file: String) -> Found {
     let sha256: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
     listing.size = bytes.len() as u64;
     listing.sha256 = Some(sha256.clone());
-    let pin = config.connectors.get(&listing.name).and_then(|c| c.sha256.as_deref());
-    let bundled = PINS.iter().any(|(_, hash)| *hash == sha256);
-    match pin {
-        Some(pin) if pin != sha256 => {
+    let settings = config.connectors.get(&listing.name);
+    let bundled = PINS.iter().find(|(_, hash)| *hash == sha256).map(|(name, _)| *name);
+    match (settings.and_then(|c| c.sha256.as_deref()), bundled) {
+        (Some(pin), _) if pin != sha256 => {
             listing.line = format!(
                 "[connectors.{}] pins sha256 {pin}, and the file has {sha256}: put the pinned file back, or pin this one",
                 listing.name
             );
             Found { listing, bytes: None }
         }
-        None if !bundled => {
+        (None, None) => {
             listing.state = ModuleState::Pending;
             listing.line = format!("not pinned, so it is not run; to run it: [connectors.{}] sha256 = \"{sha256}\"", listing.name);
+            Found { listing, bytes: None }
+        }
+        // A copy under another name is a second instance, and that is for the operator to say.
+        (None, Some(name)) if settings.is_none() && name != listing.name => {
+            listing.state = ModuleState::Pending;
+            listing.line = format!("a copy of the bundled {name}; to run it as a second instance, add [connectors.{}]", listing.name);
             Found { listing, bytes: None }
         }
         _ => Found { listing, bytes: Some(bytes) },
@@ -97,25 +175,35 @@ enum Unreadable {
     Other(String),
 }
 
-/// Reads a regular file (a symbolic link would let its target change behind the pin's back), up to the bound.
+/// Reads a regular file, up to the bound. A symbolic link would let its target change behind the pin's back.
 fn read(path: &Path) -> Result<Vec<u8>, Unreadable> {
     let other = |why: String| Unreadable::Other(why);
-    let meta = match fs::symlink_metadata(path) {
-        Ok(meta) => meta,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(Unreadable::Missing),
-        Err(e) => return Err(other(format!("cannot be read: {e}"))),
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let opened = fs::OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path);
+    let not_regular = || other("not a regular file: copy the module itself into the folder".to_owned());
+    let file = match opened {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(Unreadable::Missing),
+        // A link (ELOOP) or a socket (ENXIO) cannot even be opened.
+        Err(_) if fs::symlink_metadata(path).is_ok_and(|m| !m.is_file()) => return Err(not_regular()),
+        Err(e) => return Err(other(format!("cannot be opened: {e}"))),
     };
+    // Judged on the handle: whatever lies at the path by now makes no difference.
+    let meta = file.metadata().map_err(|e| other(format!("cannot be read: {e}")))?;
     if !meta.is_file() {
-        return Err(other("not a regular file: copy the module itself into the folder".to_owned()));
+        return Err(not_regular());
     }
+    let too_large = |size: u64| other(format!("{size} bytes; a module has at most {MAX_MODULE_BYTES}"));
     if meta.len() > MAX_MODULE_BYTES {
-        return Err(other(format!("{} bytes; a module has at most {MAX_MODULE_BYTES}", meta.len())));
+        return Err(too_large(meta.len()));
     }
-    let file = fs::File::open(path).map_err(|e| other(format!("cannot be opened: {e}")))?;
     let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or_default());
     file.take(MAX_MODULE_BYTES + 1).read_to_end(&mut bytes).map_err(|e| other(format!("cannot be read: {e}")))?;
     if bytes.len() as u64 > MAX_MODULE_BYTES {
-        return Err(other(format!("over {MAX_MODULE_BYTES} bytes")));
+        return Err(too_large(bytes.len() as u64));
+    }
+    if bytes.is_empty() {
+        return Err(other("an empty file: the copy was cut off, or is still going on; copy it again".to_owned()));
     }
     Ok(bytes)
 }

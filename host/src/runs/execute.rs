@@ -5,6 +5,7 @@
 //! and the run repeated once, before anybody is bothered.
 
 use super::{
+    apps::note_misconfigured,
     events::RunEvent,
     host::{GuestKeys, RunHost, Sink},
     outcome::{self, AppAction, Decision, End, Facts},
@@ -21,8 +22,16 @@ use tokio_util::sync::CancellationToken;
 /// A connection whose connector is not there is looked at again after this long.
 const ABSENT_MS: i64 = 15 * 60_000;
 
-/// Runs a claim to its end. Errors of the store end up in the log and the lease runs out; nothing else can go wrong here.
-pub async fn execute(app: &Arc<App>, claim: Claim, cancel: CancellationToken) {
+/// What a run leaves behind.
+pub enum Left {
+    /// Nothing: it is written down, or the lease is no longer its own.
+    Nothing,
+    /// Its lease, since it could not be written down: why.
+    Lease(String),
+}
+
+/// Runs a claim to its end. What the store does not take is the scheduler's to write off.
+pub async fn execute(app: &Arc<App>, claim: Claim, cancel: CancellationToken) -> Left {
     let connection = claim.connection.id;
     let started_at = app.now();
     app.events.send(RunEvent::Started { connection });
@@ -43,17 +52,26 @@ pub async fn execute(app: &Arc<App>, claim: Claim, cancel: CancellationToken) {
                 took_ms,
                 more: done.more,
             });
+            Left::Nothing
         }
-        Err(error) => {
-            tracing::warn!(connector = %name, %connection, "a run could not be written down: {error}");
+        // Linked again, paused or left while it ran: the lease went with that, and what comes next is already planned.
+        Err(error @ CommitError::Fenced) => {
+            tracing::info!(connector = %name, %connection, "{error}");
             app.events.send(RunEvent::Finished {
                 connection,
-                outcome: "lost".to_owned(),
-                message: Some(error.to_string()),
+                outcome: "taken-back".to_owned(),
+                message: Some(
+                    "The account was linked again, paused or disconnected during this run; nothing of its end was kept.".to_owned(),
+                ),
                 counts: Counts::default(),
                 took_ms,
                 more: false,
             });
+            Left::Nothing
+        }
+        Err(error) => {
+            tracing::error!(connector = %name, %connection, "a run could not be written down: {error}");
+            Left::Lease(error.to_string())
         }
     }
 }
@@ -69,7 +87,7 @@ struct Done {
 /// The connector is not loaded: its connections wait, everybody else's go on.
 async fn absent(app: &Arc<App>, claim: Claim, started_at: i64) -> Result<Done, CommitError> {
     let name = &claim.connection.connector;
-    let line = app.modules.listing().iter().find(|l| l.name == *name).map_or("its file is not in the modules folder", |l| l.line.as_str());
+    let line = app.modules.listed(name).map_or_else(|| "its file is not in the modules folder".to_owned(), |l| l.line);
     let message = format!("The connector {name} cannot run at the moment: {line}");
     let end = End {
         outcome: RunOutcome::Failed(FailureKind::Other),
@@ -96,11 +114,15 @@ async fn absent(app: &Arc<App>, claim: Claim, started_at: i64) -> Result<Done, C
         finish: Some(finish(app, &end, Vec::new(), Vec::new(), Vec::new())),
     };
     let done = app.store.commit(batch).await?;
-    Ok(told(&end, done.counts))
+    Ok(told(app, &end, done.counts))
 }
 
-fn told(end: &End, counts: Counts) -> Done {
-    Done { outcome: outcome::word(end.outcome).to_owned(), message: end.message.clone(), counts, more: end.outcome == RunOutcome::More }
+fn told(app: &App, end: &End, counts: Counts) -> Done {
+    let unfinished = end.outcome == RunOutcome::More;
+    // Whoever waits for the end of a long history does not wait for hours.
+    let more = unfinished && end.next_due.is_some_and(|due| due <= app.now());
+    let later = (unfinished && !more).then(|| format!("There is more to fetch, and it follows by itself: {}.", end.next_reason));
+    Done { outcome: outcome::word(end.outcome).to_owned(), message: end.message.clone().or(later), counts, more }
 }
 
 fn finish(app: &App, end: &End, log: Vec<LogLine>, problems: Vec<(Failure, Option<String>)>, quotas: Vec<QuotaRow>) -> Finish {
@@ -128,7 +150,8 @@ async fn keys(app: &Arc<App>, connector: &Connector, claim: &Claim, force: bool)
     }
     link::keys(app, connector, &claim.connection, &claim.credentials).map_err(|e| {
         tracing::error!(connector = %connector.name, connection = %claim.connection.id, "{e}");
-        Failure::new(FailureKind::Unauthorized, "KEY_UNREADABLE", "The stored key of this account cannot be opened; sign in again.")
+        // An app field that the operator forgot is not the person's to mend: the error knows which is which.
+        e.failure()
     })
 }
 
@@ -147,6 +170,7 @@ async fn run(
         }
     };
     let mut forced = false;
+    let mut log = Vec::new();
     loop {
         let report = connector.module.sync(Box::new(host), &connector.config.limits).await;
         let Some(mut back) = (report.host as Box<dyn Any>).downcast::<RunHost>().ok() else {
@@ -155,10 +179,13 @@ async fn run(
         // Asked to stop, a connector fails in its own words (a request came to nothing, mostly): what happened is the stop, and no failure.
         let stopped = cancel.is_cancelled() && !matches!(report.result, Ok(Ok(_)));
         let ended = if stopped { Err(CallError::Cancelled) } else { report.result };
+        log.extend(report.log);
         let facts = facts(app, connector, &claim, &back, !forced);
         match outcome::decide(&ended, &facts, app.random.as_ref()) {
             Decision::RefreshAndRetry => {
                 forced = true;
+                let text = "the provider refused the key: it is renewed, and the run repeated".to_owned();
+                log.push(LogLine { at: app.now(), level: sluice_sandbox::Level::Info, text });
                 back.drop_tail();
                 match keys(app, connector, &claim, true).await {
                     Ok(keys) => {
@@ -169,10 +196,10 @@ async fn run(
                         }
                         host = *back;
                     }
-                    Err(failure) => return conclude(app, connector, &claim, &mut back, Ok(Err(failure)), report.log, true).await,
+                    Err(failure) => return conclude(app, connector, &claim, &mut back, Ok(Err(failure)), log, true).await,
                 }
             }
-            Decision::Finish(_) => return conclude(app, connector, &claim, &mut back, ended, report.log, forced).await,
+            Decision::Finish(_) => return conclude(app, connector, &claim, &mut back, ended, log, forced).await,
         }
     }
 }
@@ -187,8 +214,20 @@ fn facts(app: &App, connector: &Connector, claim: &Claim, host: &RunHost, may_re
         can_refresh: may_refresh && link::can_refresh(connector, &claim.connection, &claim.credentials),
         limited_until: seen.rate_limited_until,
         quota_until: host.session.quotas().iter().filter(|q| q.remaining == Some(0)).map(|q| q.reset_at).max(),
+        stuck: stuck(claim, host),
         connector: format!("{} {}", connector.name, connector.manifest.version),
     }
+}
+
+/// Whether nothing came of the run so far: no cursor, no entry, no state.
+fn stuck(claim: &Claim, host: &RunHost) -> bool {
+    let Counts { inserted, updated, deleted, .. } = host.counts;
+    let recorded = host.sink.as_ref().is_some_and(|s| !s.ingest.is_empty()) || host.pending.is_some();
+    host.task.cursor == claim.cursor
+        && inserted + updated + deleted == 0
+        && !recorded
+        && host.undo_state.is_empty()
+        && host.undo_keys.is_empty()
 }
 
 /// Reads the table once more with all facts, commits, and acts on the app where the table says so.
@@ -230,28 +269,18 @@ async fn conclude(
     let counts = host.finish(kept, finish(app, &end, log, problems, quotas)).await?;
     match &end.app {
         Some(AppAction::BlockUntil(until)) => {
-            app.store.set_app(claim.app.id, sluice_store::AppState::Open, end.message.clone(), Some(*until)).await.unwrap_or_else(report);
+            app.store.block_app(claim.app.id, *until, end.message.clone()).await.unwrap_or_else(report);
         }
-        Some(AppAction::NoteMisconfigured(why)) => note_misconfigured(app, claim, why).await,
+        Some(AppAction::NoteMisconfigured(why)) => {
+            note_misconfigured(app, claim.app.id, &connector.name, claim.connection.id, why).await;
+        }
         None => {}
     }
-    Ok(told(&end, counts))
+    Ok(told(app, &end, counts))
 }
 
 fn report(error: sluice_store::StoreError) {
     tracing::error!("{error}");
-}
-
-/// Three different connections within an hour: the registration itself is at fault, and everybody who uses it waits for the operator.
-async fn note_misconfigured(app: &App, claim: &Claim, why: &str) {
-    match app.store.note_misconfigured(claim.app.id, claim.connection.id, app.now()).await {
-        Ok(count) if count >= outcome::MISCONFIGURED_CONNECTIONS => {
-            tracing::error!(connector = %claim.connection.connector, "{count} accounts say within an hour that the app is misconfigured; it is paused: {why}");
-            app.store.set_app(claim.app.id, sluice_store::AppState::Paused, Some(why.to_owned()), None).await.unwrap_or_else(report);
-        }
-        Ok(_) => {}
-        Err(error) => report(error),
-    }
 }
 
 /// What `task` tells the guest.

@@ -1,9 +1,10 @@
 //! Runs: from the schedule to the commit.
 //!
 //! `scheduler` claims what is due and keeps a bounded number of runs going; `execute` is one run, from its keys to its last commit; `host` is
-//! what a connector sees of this program while it runs; `outcome` is the failure table, a pure function; `events` tells pages and commands
-//! what goes on. A newcomer follows one run by reading them in that order.
+//! what a connector sees of this program while it runs; `outcome` is the failure table, a pure function; `apps` pauses and
+//! opens an app as a whole; `events` tells pages and commands what goes on. A newcomer follows one run by reading them in that order.
 
+mod apps;
 pub mod backoff;
 pub mod events;
 mod execute;
@@ -12,6 +13,7 @@ mod identify;
 pub mod outcome;
 mod scheduler;
 
+pub use apps::resume;
 pub use host::add;
 pub use identify::{IdentifyError, identify};
 pub use scheduler::Scheduler;

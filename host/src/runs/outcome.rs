@@ -38,6 +38,8 @@ pub struct Facts {
     pub limited_until: Option<i64>,
     /// When a used-up quota is full again.
     pub quota_until: Option<i64>,
+    /// Nothing was recorded, and the cursor is where it was.
+    pub stuck: bool,
     /// The connector's name and version, for the operator's line.
     pub connector: String,
 }
@@ -128,6 +130,10 @@ fn finish(end: End) -> Decision {
 fn well(outcome: Outcome, facts: &Facts, random: &dyn Random) -> End {
     let (run, next_due, why) = match outcome {
         Outcome::Complete => (RunOutcome::Complete, facts.now + backoff::regular(random, facts.every_ms), "on schedule"),
+        // A connector that goes round in circles does it once a minute, and not as fast as the machine can.
+        Outcome::More if facts.stuck => {
+            (RunOutcome::More, facts.now + backoff::FLOOR_MS, "there is more to fetch, and the last run got no further")
+        }
         Outcome::More => (RunOutcome::More, facts.now, "there is more to fetch"),
     };
     // A provider that asked to wait is obeyed even when the connector made do with what it had.

@@ -143,3 +143,11 @@ fn one_connections_word_never_pauses_an_app() {
     let end = end(Ok(Err(app_wide)), &facts());
     assert!(matches!(end.app, Some(AppAction::NoteMisconfigured(_))), "noted, and counted with others' words");
 }
+
+#[test]
+fn more_goes_on_at_once_unless_the_run_got_no_further() {
+    assert_eq!(end(Ok(Ok(Outcome::More)), &facts()).next_due, Some(NOW));
+    let stuck = Facts { stuck: true, ..facts() };
+    assert_eq!(end(Ok(Ok(Outcome::More)), &stuck).next_due, Some(NOW + 60_000));
+    assert!(end(Ok(Ok(Outcome::Complete)), &stuck).next_due > Some(NOW + HOUR / 2), "complete is complete");
+}

@@ -3,16 +3,29 @@
 //! Due work comes from an index, in batches, ahead of the runs that need it, so that a run waits for the disk once: for its own last commit. The
 //! loop sleeps until the next due time, a wake-up, or a finished run. Leases belong to this host's incarnation, which one heartbeat keeps alive;
 //! a host that missed its heartbeat has lost its leases, and its commits are fenced off.
+//!
+//! Fair: what runs, and what is claimed ahead, is shared as [`Held`] says, between apps and between people, so that a provider that hangs leaves
+//! slots for the others. Nothing gets stuck: a lease whose run could not be written down (a full disk, a panic) is written off as soon as the
+//! store takes it, and its connection backs off like after any failure. A store that cannot do something now is asked again; only one that has
+//! stopped stops the schedule.
 
-use super::execute::execute;
+use super::{
+    backoff,
+    events::RunEvent,
+    execute::{Left, execute},
+};
 use crate::app::App;
-use sluice_store::{Claim, Fence, StoreError};
+use sluice_model::{Failure, FailureKind};
+use sluice_store::{Batch, Claim, CommitError, ConnectionState, Counts, Fence, Finish, Held, RunOutcome, RunStart, StoreError};
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
     time::Duration,
 };
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::{
+    task::{JoinHandle, JoinSet},
+    time::{Instant, MissedTickBehavior},
+};
 use tokio_util::sync::CancellationToken;
 
 /// How long a heartbeat keeps the leases.
@@ -21,13 +34,20 @@ const LEASE_MS: i64 = 60_000;
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// The longest sleep: a clock that was set back must not stop the schedule.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+/// The shortest, where something is due and may not run yet.
+const HELD_BACK: Duration = Duration::from_millis(250);
+/// Between two tries at a store that cannot do something now.
+const STORE_AGAIN: Duration = Duration::from_secs(5);
 /// How long running work may take to stop by itself.
 const GRACE: Duration = Duration::from_secs(10);
+/// How far ahead leases are taken: so many times what runs at once.
+const AHEAD: usize = 2;
 
 /// The running scheduler.
 pub struct Scheduler {
     stop: CancellationToken,
     task: JoinHandle<Result<(), StoreError>>,
+    ended: bool,
 }
 
 impl Scheduler {
@@ -40,12 +60,17 @@ impl Scheduler {
         let incarnation = app.store.start_incarnation(now, now + LEASE_MS).await?;
         let stop = CancellationToken::new();
         let task = tokio::spawn(work(app, incarnation, stop.clone()));
-        Ok(Self { stop, task })
+        Ok(Self { stop, task, ended: false })
     }
 
-    /// Resolves when the scheduler ended by itself, which only a failing store makes it do.
+    /// Resolves when the scheduler ended by itself, which only a store that has stopped makes it do.
     pub async fn ended(&mut self) -> Result<(), StoreError> {
-        match (&mut self.task).await {
+        if self.ended {
+            return Ok(());
+        }
+        let result = (&mut self.task).await;
+        self.ended = true;
+        match result {
             Ok(result) => result,
             Err(panic) => Err(StoreError::Fatal(format!("the scheduler stopped: {panic}"))),
         }
@@ -58,34 +83,67 @@ impl Scheduler {
     }
 }
 
+/// A run that holds a lease.
+struct Lease {
+    fence: Fence,
+    app: sluice_model::AppId,
+    user: sluice_model::UserId,
+    attempts: u32,
+    run: RunStart,
+}
+
+impl Lease {
+    fn of(claim: &Claim, now: i64) -> Self {
+        let run = RunStart { reason: claim.reason, started_at: now, connector_version: String::new() };
+        Self { fence: claim.fence, app: claim.app.id, user: claim.connection.user, attempts: claim.attempts, run }
+    }
+}
+
 struct Working {
     app: Arc<App>,
     incarnation: i64,
     cancel: CancellationToken,
-    ahead: VecDeque<Claim>,
-    running: JoinSet<Fence>,
-    fences: HashMap<tokio::task::Id, Fence>,
     limit: usize,
+    ahead: VecDeque<Claim>,
+    running: JoinSet<Left>,
+    leases: HashMap<tokio::task::Id, Lease>,
+    /// Leases whose runs are over and could not be written down, with why.
+    owed: Vec<(Lease, String)>,
+    owed_again: Instant,
+    /// Slots of what runs.
+    slots: Held,
+    /// Slots of what runs or is claimed ahead.
+    window: Held,
+    /// The last claim came back empty: what is due may not run yet.
+    dry: bool,
 }
 
 async fn work(app: Arc<App>, incarnation: i64, stop: CancellationToken) -> Result<(), StoreError> {
     let limit = usize::try_from(app.config.concurrent_runs).unwrap_or(1).max(1);
+    let stopped = app.stopped.clone().drop_guard();
     let mut state = Working {
         app,
         incarnation,
         cancel: CancellationToken::new(),
+        limit,
         ahead: VecDeque::new(),
         running: JoinSet::new(),
-        fences: HashMap::new(),
-        limit,
+        leases: HashMap::new(),
+        owed: Vec::new(),
+        owed_again: Instant::now(),
+        slots: Held::none(limit),
+        window: Held::none((1 + AHEAD) * limit),
+        dry: false,
     };
     let mut beat = tokio::time::interval(HEARTBEAT);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let result = loop {
-        if let Err(error) = state.fill().await {
-            break Err(error);
-        }
-        let sleep = match state.sleep().await {
+        let sleep = match state.turn().await {
             Ok(sleep) => sleep,
+            Err(error) if passing(&error) => {
+                tracing::error!("the schedule waits {} s: {error}", STORE_AGAIN.as_secs());
+                STORE_AGAIN
+            }
             Err(error) => break Err(error),
         };
         tokio::select! {
@@ -97,6 +155,7 @@ async fn work(app: Arc<App>, incarnation: i64, stop: CancellationToken) -> Resul
                 match state.app.store.heartbeat(state.incarnation, now + LEASE_MS).await {
                     Ok(true) => {}
                     Ok(false) => break Err(StoreError::Fatal("this host's leases were taken over by another".to_owned())),
+                    Err(error) if passing(&error) => tracing::error!("a heartbeat was missed: {error}"),
                     Err(error) => break Err(error),
                 }
             }
@@ -108,61 +167,130 @@ async fn work(app: Arc<App>, incarnation: i64, stop: CancellationToken) -> Resul
         }
     };
     state.wind_up().await;
+    drop(stopped);
     result
 }
 
+/// Whether asking again later may help.
+fn passing(error: &StoreError) -> bool {
+    !matches!(error, StoreError::Fatal(_) | StoreError::Closed | StoreError::Fenced)
+}
+
 impl Working {
+    /// Writes off, starts, claims; says how long to sleep then.
+    async fn turn(&mut self) -> Result<Duration, StoreError> {
+        self.write_off().await;
+        let waiting = self.app.store.waiting().await?;
+        let others = self.window.apps().filter(|app| !waiting.apps.contains(app)).count();
+        let several = waiting.apps.len() + others > 1;
+        for held in [&mut self.slots, &mut self.window] {
+            held.several_apps = several;
+            held.several_users = waiting.several_users;
+        }
+        self.fill().await?;
+        let mut longest = LONGEST_SLEEP;
+        if !self.owed.is_empty() {
+            longest = self.owed_again.saturating_duration_since(Instant::now()).min(longest);
+        }
+        if self.running.len() >= self.limit {
+            return Ok(longest);
+        }
+        // Asked again: claims have changed it.
+        let due = self.app.store.next_due().await?;
+        let wait = due.map_or(i64::MAX, |due| due.saturating_sub(self.app.now())).max(1);
+        let wait = Duration::from_millis(u64::try_from(wait).unwrap_or(1)).min(longest);
+        Ok(if self.dry { wait.max(HELD_BACK) } else { wait })
+    }
+
     /// Starts what was claimed, and claims what is missing, one batch ahead.
     async fn fill(&mut self) -> Result<(), StoreError> {
+        self.dry = false;
         loop {
-            while self.running.len() < self.limit {
-                let Some(claim) = self.ahead.pop_front() else { break };
-                self.spawn(claim);
-            }
-            if self.ahead.len() >= self.limit {
+            self.start();
+            // Of those that wait, the first may be waiting for their share: then others are looked for, as long as the window has room.
+            let wanted = if self.running.len() < self.limit { self.limit } else { self.limit.saturating_sub(self.ahead.len()) };
+            let wanted = if self.ahead.len() < self.limit { AHEAD * self.limit - self.ahead.len() } else { wanted };
+            let wanted = wanted.min(self.window.free());
+            if wanted == 0 {
                 return Ok(());
             }
-            let wanted = 2 * self.limit - self.ahead.len();
-            let claims = self.app.store.claim(self.incarnation, self.app.now(), wanted).await?;
-            let none = claims.is_empty();
-            self.ahead.extend(claims);
-            if none || self.running.len() >= self.limit {
+            let claims = self.app.store.claim_beside(self.incarnation, self.app.now(), wanted, self.window.clone()).await?;
+            if claims.is_empty() {
+                self.dry = true;
                 return Ok(());
+            }
+            for claim in claims {
+                self.window.take(claim.app.id, claim.connection.user);
+                self.ahead.push_back(claim);
+            }
+            if self.running.len() >= self.limit {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Starts what may start, in the order of the claims.
+    fn start(&mut self) {
+        let mut at = 0;
+        while self.running.len() < self.limit && at < self.ahead.len() {
+            let fits = self.ahead.get(at).is_some_and(|c| self.slots.admits(c.app.id, c.connection.user));
+            match if fits { self.ahead.remove(at) } else { None } {
+                Some(claim) => self.spawn(claim),
+                None => at += 1,
             }
         }
     }
 
     fn spawn(&mut self, claim: Claim) {
-        let fence = claim.fence;
+        let lease = Lease::of(&claim, self.app.now());
+        self.slots.take(lease.app, lease.user);
         let app = self.app.clone();
         let cancel = self.cancel.child_token();
-        let handle = self.running.spawn(async move {
-            execute(&app, claim, cancel).await;
-            fence
-        });
-        self.fences.insert(handle.id(), fence);
+        let handle = self.running.spawn(async move { execute(&app, claim, cancel).await });
+        self.leases.insert(handle.id(), lease);
     }
 
-    fn ended(&mut self, ended: Result<(tokio::task::Id, Fence), tokio::task::JoinError>) {
-        match ended {
-            Ok((id, _)) => {
-                self.fences.remove(&id);
-            }
+    fn ended(&mut self, ended: Result<(tokio::task::Id, Left), tokio::task::JoinError>) {
+        let (id, left) = match ended {
+            Ok((id, left)) => (id, left),
             Err(error) => {
-                // The lease stays until this host ends or the run's connection is touched; the panic is in the log.
                 tracing::error!("a run ended in a panic: {error}");
-                self.fences.remove(&error.id());
+                (error.id(), Left::Lease("the host itself failed in it".to_owned()))
             }
+        };
+        let Some(lease) = self.leases.remove(&id) else { return };
+        self.slots.give_back(lease.app, lease.user);
+        self.window.give_back(lease.app, lease.user);
+        if let Left::Lease(why) = left {
+            self.app.events.send(RunEvent::Finished {
+                connection: lease.fence.connection,
+                outcome: "lost".to_owned(),
+                message: Some(format!("This run could not be written down: {why}. It is tried again.")),
+                counts: Counts::default(),
+                took_ms: self.app.now() - lease.run.started_at,
+                more: false,
+            });
+            self.owed.push((lease, why));
+            self.owed_again = Instant::now();
         }
     }
 
-    async fn sleep(&self) -> Result<Duration, StoreError> {
-        if self.running.len() >= self.limit {
-            return Ok(LONGEST_SLEEP);
+    /// Ends the leases of runs that could not be written down, so that their connections come again.
+    async fn write_off(&mut self) {
+        if self.owed.is_empty() || self.owed_again > Instant::now() {
+            return;
         }
-        let due = self.app.store.next_due().await?;
-        let wait = due.map_or(i64::MAX, |due| due - self.app.now()).max(1);
-        Ok(Duration::from_millis(u64::try_from(wait).unwrap_or(1)).min(LONGEST_SLEEP))
+        for (lease, why) in std::mem::take(&mut self.owed) {
+            match self.app.store.commit(written_off(&self.app, &lease, &why)).await {
+                // Fenced: somebody else has ended the lease.
+                Ok(_) | Err(CommitError::Fenced) => {}
+                Err(error) => {
+                    tracing::warn!(connection = %lease.fence.connection, "a lease could not be ended yet: {error}");
+                    self.owed.push((lease, why));
+                }
+            }
+        }
+        self.owed_again = Instant::now() + STORE_AGAIN;
     }
 
     /// Asks what runs to stop, waits a little, drops the rest, and gives every lease back.
@@ -183,11 +311,45 @@ impl Working {
                 }
             }
         }
-        let left: Vec<Fence> = self.fences.into_values().chain(self.ahead.into_iter().map(|c| c.fence)).collect();
+        self.owed_again = Instant::now();
+        self.write_off().await;
+        let running = self.leases.into_values().map(|lease| lease.fence);
+        let left: Vec<Fence> = running.chain(self.ahead.into_iter().map(|c| c.fence)).collect();
         if !left.is_empty()
             && let Err(error) = self.app.store.release(left).await
         {
             tracing::warn!("leases could not be given back; they end by themselves: {error}");
         }
+    }
+}
+
+/// The end of a run that has no end of its own.
+fn written_off(app: &App, lease: &Lease, why: &str) -> Batch {
+    let now = app.now();
+    let attempts = lease.attempts.saturating_add(1);
+    let message = format!("This host could not finish the last run ({why}); it is tried again.");
+    Batch {
+        fence: lease.fence,
+        ops: Vec::new(),
+        as_of: now,
+        cursor: None,
+        state: Vec::new(),
+        guest_keys: Vec::new(),
+        run: lease.run.clone(),
+        requests: 0,
+        finish: Some(Finish {
+            ended_at: now,
+            outcome: RunOutcome::Failed(FailureKind::Other),
+            failure: Some(Failure::new(FailureKind::Other, "HOST_FAILED", message.clone())),
+            log: Vec::new(),
+            problems: Vec::new(),
+            state: ConnectionState::BackingOff,
+            message: Some(message),
+            url: None,
+            next_due: Some(now + backoff::after_failure(app.random.as_ref(), attempts)),
+            next_reason: Some(format!("attempt {} after a failure", attempts + 1)),
+            attempts,
+            quotas: Vec::new(),
+        }),
     }
 }

@@ -90,7 +90,8 @@ pub async fn show(State(web): State<Shared>, visitor: Visitor, member: Member, q
             let reason = inert(app.reason.as_deref().unwrap_or("the provider no longer accepts how it is registered"));
             apps.push(AppCard { title: title_of(&web, &app.connector), connector: app.connector, reason });
         }
-        let broken = web.app.modules.listing().iter().filter(|m| m.state != ModuleState::Running);
+        let listing = web.app.modules.listing();
+        let broken = listing.iter().filter(|m| m.state != ModuleState::Running);
         modules = broken.map(|m| (m.file.clone(), inert(&m.line))).collect();
     }
     let mut shell = Shell::new(&web, &visitor, "Connections").noting(&query);

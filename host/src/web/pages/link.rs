@@ -63,7 +63,7 @@ pub async fn choose(State(web): State<Shared>, visitor: Visitor, member: Member,
         .modules
         .running()
         .map(|connector| {
-            let ready = connector.manifest.auth.iter().find(|auth| forms::missing(connector, auth).is_empty());
+            let ready = connector.manifest.auth.iter().find(|auth| forms::missing(&connector, auth).is_empty());
             let easiest = match ready {
                 Some(auth) => inert(&auth.title),
                 None => "needs to be set up first".to_owned(),
