@@ -12,7 +12,8 @@ use crate::error::CallError;
 use crate::log::{cut, inert};
 use crate::meter::Meter;
 use crate::module::Usage;
-use crate::state::{CancelledCall, State};
+use crate::state::{CancelledCall, RESOURCES, State};
+use crate::wasi::RANDOM_BYTES;
 use sluice_model::Limits;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,7 +21,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use wasmtime::component::InstancePre;
+use wasmtime::component::{InstancePre, ResourceTableError};
 use wasmtime::{Error, Store, StoreContextMut, Trap, UpdateDeadline, WasmBacktrace};
 
 /// Ticks that a cancelled run may still compute before it is ended: a second.
@@ -67,14 +68,17 @@ pub(crate) enum Answer {
     Outcome(Result<types::Outcome, types::Failure>),
 }
 
+/// What came of a call.
+pub(crate) struct Performed {
+    pub(crate) result: Result<Answer, CallError>,
+    pub(crate) state: State,
+    pub(crate) usage: Usage,
+    /// Where the guest was when it was ended, innermost first.
+    pub(crate) stack: Vec<String>,
+}
+
 /// Runs the guest once, and reports.
-pub(crate) async fn perform(
-    shared: &Shared,
-    pre: &InstancePre<State>,
-    export: Export<'_>,
-    state: State,
-    limits: &Limits,
-) -> (Result<Answer, CallError>, State, Usage) {
+pub(crate) async fn perform(shared: &Shared, pre: &InstancePre<State>, export: Export<'_>, state: State, limits: &Limits) -> Performed {
     // Waiting for a free slot is not the connector's time.
     let slot = shared.slots.acquire().await;
     let running = shared.ticker.running();
@@ -105,6 +109,10 @@ pub(crate) async fn perform(
         memory_bytes: state.memory.peak(),
         host_calls: state.calls,
     };
+    let stack = match &outcome {
+        Ok(Ok(Err(error))) => error.downcast_ref::<WasmBacktrace>().map(frames).unwrap_or_default(),
+        _ => Vec::new(),
+    };
     let result = match outcome {
         Err(_) => Err(CallError::Limit { name: "wall-ms", limit: limits.wall_ms, used: usage.wall_ms.max(limits.wall_ms) }),
         Ok(Err(panic)) => Err(CallError::Host(panic)),
@@ -116,7 +124,7 @@ pub(crate) async fn perform(
         }),
         Ok(Ok(Ok(answer))) => Ok(answer),
     };
-    (result, state, usage)
+    Performed { result, state, usage, stack }
 }
 
 /// The name of the bound on what one call into the host carries; wasmtime counts it, and says only that it was passed.
@@ -187,8 +195,19 @@ pub(crate) fn trap(error: &Error) -> CallError {
         return CallError::Trap { message: format!("it exited with code {}", exit.0), frames: Vec::new() };
     }
     let root = error.root_cause().to_string();
+    // Bounds that wasmtime counts itself; it has no types for them, only words.
     if root.starts_with("too much data is being copied") {
         return CallError::Limit { name: CALL_BYTES, limit: 0, used: 0 };
+    }
+    if root.contains("store handle limit exceeded") {
+        return CallError::Limit { name: "handles", limit: HANDLES as u64, used: (HANDLES as u64).saturating_add(1) };
+    }
+    if let Some(wanted) = root.strip_prefix("requested len ").and_then(|rest| rest.strip_suffix(&format!(" exceeds limit {RANDOM_BYTES}")))
+    {
+        return CallError::Limit { name: "random-bytes", limit: RANDOM_BYTES, used: wanted.parse().unwrap_or(u64::MAX) };
+    }
+    if matches!(error.downcast_ref::<ResourceTableError>(), Some(ResourceTableError::Full)) {
+        return CallError::Limit { name: "resources", limit: RESOURCES as u64, used: (RESOURCES as u64).saturating_add(1) };
     }
     let message = match error.downcast_ref::<Trap>() {
         Some(Trap::UnreachableCodeReached) => {

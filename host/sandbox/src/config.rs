@@ -112,6 +112,7 @@ fn pool(calls: u32, memory_bytes: u64) -> PoolingAllocationConfig {
         .max_core_instances_per_component(INSTANCES)
         .max_memories_per_component(MEMORIES)
         .max_tables_per_component(TABLES)
+        .max_tables_per_module(TABLES)
         .max_core_instance_size(CORE_INSTANCE_BYTES)
         .max_component_instance_size(COMPONENT_INSTANCE_BYTES)
         .max_memory_size(usize::try_from(memory_bytes).unwrap_or(usize::MAX).min(4 << 30))

@@ -176,7 +176,8 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 pub(crate) fn refusal(text: &str) -> LoadError {
     let text = text.to_owned();
     let feature = ["not enabled", "must be enabled", "require", "not supported", "unsupported", "without the", "multiple memories"];
-    let size = ["exceeds the configured maximum", "exceeds the limit", "which exceeds"];
+    let size =
+        ["exceeds the configured maximum", "exceeds the limit", "which exceeds", "does not fit in", "exceeds the per-instance limit"];
     if size.iter().any(|word| text.contains(word)) {
         LoadError::Host(format!("it needs more than a sandbox of this host has ({text})"))
     } else if feature.iter().any(|word| text.contains(word)) {

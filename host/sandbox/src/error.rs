@@ -187,6 +187,9 @@ pub enum CallError {
     /// While describing itself it called something that it may not use yet.
     #[error("the connector called {0} in `describe`: it may use nothing before it is approved, so `describe` returns a constant text")]
     Refused(String),
+    /// It described itself differently the second time.
+    #[error("the connector describes itself differently each time it is asked: `describe` returns a constant text")]
+    Changing,
     /// The host's own code failed.
     #[error("the host failed while the connector called it: {0}")]
     Host(String),

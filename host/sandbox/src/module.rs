@@ -1,7 +1,7 @@
 //! A connector that loaded: what it can do, and the three ways to enter it.
 
 use crate::bindings::exports::sluice::connector::{identity, manifest, source};
-use crate::call::{self, Answer, Entry, Export};
+use crate::call::{self, Answer, Entry, Export, Performed};
 use crate::engine::Shared;
 use crate::error::CallError;
 use crate::glue::convert;
@@ -11,6 +11,7 @@ use crate::nobody::Nobody;
 use crate::state::State;
 use crate::wasi::FIXED_TIME_MS;
 use sluice_model::{Account, Failure, Limits, Outcome};
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 use wasmtime::component::InstancePre;
@@ -54,6 +55,43 @@ pub struct Report<T> {
     pub usage: Usage,
     /// What it wrote.
     pub log: Vec<LogLine>,
+    /// Where it was when it was ended, innermost function first, by the names in the file; empty where it returned, or was waiting.
+    pub stack: Vec<String>,
+    /// The function of the contract that it called last.
+    pub last_call: Option<&'static str>,
+}
+
+/// Lines of the log that an author is shown.
+const LAST_LINES: usize = 10;
+
+impl<T> Report<T> {
+    /// What the author of a connector needs to find out why a call was ended: which limit or crash, what was used, where it was, what it wrote last.
+    /// None for a call that returned.
+    #[must_use]
+    pub fn for_author(&self) -> Option<String> {
+        let error = self.result.as_ref().err()?;
+        let Usage { cpu_us, wall_ms, memory_bytes, host_calls, .. } = self.usage;
+        let mut text = format!(
+            "{error}\n  used: {}.{:03} ms of CPU in {wall_ms} ms, {} KiB of memory, {host_calls} calls into the host",
+            cpu_us / 1000,
+            cpu_us % 1000,
+            memory_bytes >> 10
+        );
+        if let Some(call) = self.last_call {
+            let _ = write!(text, " (the last: {call})");
+        }
+        for (n, function) in self.stack.iter().enumerate() {
+            let _ = write!(text, "\n  {} {function}", if n == 0 { "in" } else { "called by" });
+        }
+        let left_out = self.log.len().saturating_sub(LAST_LINES);
+        if !self.log.is_empty() {
+            text.push_str("\n  the last lines of its log:");
+        }
+        for line in self.log.iter().skip(left_out) {
+            let _ = write!(text, "\n    {} {}", line.level.as_str(), line.text);
+        }
+        Some(text)
+    }
 }
 
 /// A compiled connector with its imports resolved. Cheap to clone; calls don't disturb each other.
@@ -124,14 +162,22 @@ impl Module {
 
     /// The text of its manifest. Nothing is granted: one second of CPU, still clocks, and any call into the contract ends it.
     ///
+    /// It is asked twice, and must answer the same: what an operator accepts is what was shown. Only the time that a timer of WASI takes could make a
+    /// difference, and a connector that looks for one means no good.
+    ///
     /// # Errors
-    /// What ended the call; `manifest-bytes` for a text over 64 KiB.
+    /// What ended the call; `manifest-bytes` for a text over 64 KiB; [`CallError::Changing`] for two different ones.
     pub async fn describe(&self) -> Result<String, CallError> {
+        let first = self.describe_once().await?;
+        if self.describe_once().await? == first { Ok(first) } else { Err(CallError::Changing) }
+    }
+
+    async fn describe_once(&self) -> Result<String, CallError> {
         let limits = Limits { cpu_ms: 1000, wall_ms: DESCRIBE_WALL_MS, ..Limits::default() };
         let nobody = Box::new(Nobody::new(FIXED_TIME_MS));
         let state = State::new(Entry::Describe, nobody, &limits, self.0.shared.max_memory_bytes);
-        let (result, _, _) = call::perform(&self.0.shared, &self.0.pre, Export::Describe(&self.0.describe), state, &limits).await;
-        match result? {
+        let performed = call::perform(&self.0.shared, &self.0.pre, Export::Describe(&self.0.describe), state, &limits).await;
+        match performed.result? {
             Answer::Text(text) if text.len() as u64 <= MANIFEST => Ok(text),
             Answer::Text(text) => Err(CallError::Limit { name: "manifest-bytes", limit: MANIFEST, used: text.len() as u64 }),
             Answer::Account(_) | Answer::Outcome(_) => Err(other_answer()),
@@ -171,12 +217,12 @@ impl Module {
     ) -> Report<T> {
         let Some(export) = export else {
             let result = Err(CallError::Host("this module doesn't export what it was to be entered for".into()));
-            return Report { result, host, usage: Usage::default(), log: Vec::new() };
+            return Report { result, host, usage: Usage::default(), log: Vec::new(), stack: Vec::new(), last_call: None };
         };
         let state = State::new(export.entry(), host, limits, self.0.shared.max_memory_bytes);
-        let (result, state, usage) = call::perform(&self.0.shared, &self.0.pre, export, state, limits).await;
+        let Performed { result, state, usage, stack } = call::perform(&self.0.shared, &self.0.pre, export, state, limits).await;
         let log = state.log.take();
-        Report { result: result.and_then(read), host: state.host, usage, log }
+        Report { result: result.and_then(read), host: state.host, usage, log, stack, last_call: state.last_call }
     }
 }
 

@@ -13,7 +13,7 @@ use wasmtime::{Error, Result};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 /// Resources of WASI's (streams, pollables) that are alive at once.
-const RESOURCES: usize = 1024;
+pub(crate) const RESOURCES: usize = 1024;
 /// Problems of one run that are passed on.
 const PROBLEMS: u32 = 100;
 
@@ -41,6 +41,8 @@ pub(crate) struct State {
     /// Calls into the host so far, and how many there may be.
     pub(crate) calls: u64,
     call_limit: u64,
+    /// The function of the contract that was called last.
+    pub(crate) last_call: Option<&'static str>,
     problems: u32,
     /// Ticks seen since the run was cancelled.
     pub(crate) cancelled_ticks: u32,
@@ -62,6 +64,7 @@ impl State {
             table,
             calls: 0,
             call_limit: limits.host_calls,
+            last_call: None,
             problems: 0,
             cancelled_ticks: 0,
         }
@@ -76,6 +79,7 @@ impl State {
             return Err(self.passed("host-calls", self.call_limit, self.calls.saturating_add(1)));
         }
         self.calls += 1;
+        self.last_call = Some(function);
         Ok((self.host.as_mut(), &self.meter))
     }
 

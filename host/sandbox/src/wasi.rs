@@ -20,8 +20,8 @@ use wasmtime_wasi::{HostMonotonicClock, WasiCtx, WasiCtxBuilder};
 
 /// The time it always is while a module describes itself: 2026-01-01T00:00:00Z.
 pub(crate) const FIXED_TIME_MS: i64 = 1_767_225_600_000;
-/// Random bytes of one call. Seeds need a few dozen.
-const RANDOM_BYTES: u64 = 64 << 10;
+/// Random bytes that are asked for at once. Seeds need a few dozen.
+pub(crate) const RANDOM_BYTES: u64 = 64 << 10;
 /// How much a stream takes at once.
 const WRITE_PERMIT: usize = 64 << 10;
 

@@ -4,6 +4,8 @@
 //! them share the frame here and differ in the body of one function.
 #![allow(dead_code)]
 
+pub mod attacks;
+
 use async_trait::async_trait;
 use sluice_model::request::{FetchError, Request, Response};
 use sluice_model::task::{Reason, Task};
@@ -59,7 +61,32 @@ pub struct Fixture<'a> {
     pub identify: &'a str,
     pub sync: &'a str,
     pub more: &'a str,
+    /// It exports a resource of its own, `thing`.
+    pub things: bool,
 }
+
+/// As much of WASI as the fixtures use.
+const WASI: [(&str, &str); 4] = [
+    (
+        "io.wit",
+        "package wasi:io@0.2.0; interface error { resource error; } \
+         interface poll { resource pollable { block: func(); ready: func() -> bool; } } \
+         interface streams { use error.{error}; variant stream-error { last-operation-failed(error), closed } \
+         resource output-stream { blocking-write-and-flush: func(contents: list<u8>) -> result<_, stream-error>; } }",
+    ),
+    (
+        "clocks.wit",
+        "package wasi:clocks@0.2.0; interface monotonic-clock { use wasi:io/poll@0.2.0.{pollable}; \
+         now: func() -> u64; subscribe-duration: func(when: u64) -> pollable; } \
+         interface wall-clock { record datetime { seconds: u64, nanoseconds: u32 } now: func() -> datetime; }",
+    ),
+    (
+        "cli.wit",
+        "package wasi:cli@0.2.0; interface exit { exit: func(status: result); } \
+         interface stdout { use wasi:io/streams@0.2.0.{output-stream}; get-stdout: func() -> output-stream; }",
+    ),
+    ("random.wit", "package wasi:random@0.2.0; interface random { get-random-bytes: func(len: u64) -> list<u8>; }"),
+];
 
 impl Fixture<'_> {
     pub fn build(&self) -> Vec<u8> {
@@ -75,22 +102,17 @@ impl Fixture<'_> {
         let (package, _) = resolve.push_dir(&wit).unwrap();
         let mut world = resolve.select_world(&[package], Some("source-connector")).unwrap();
         if !self.imports.is_empty() {
-            resolve.push_str("io.wit", "package wasi:io@0.2.0; interface poll { resource pollable { block: func(); } }").unwrap();
-            resolve
-                .push_str(
-                    "clocks.wit",
-                    "package wasi:clocks@0.2.0; interface monotonic-clock { use wasi:io/poll@0.2.0.{pollable}; \
-                     now: func() -> u64; subscribe-duration: func(when: u64) -> pollable; } \
-                     interface wall-clock { record datetime { seconds: u64, nanoseconds: u32 } now: func() -> datetime; }",
-                )
-                .unwrap();
-            let tested = resolve
-                .push_str(
-                    "tested.wit",
-                    "package test:test; world tested { include sluice:connector/source-connector@0.1.0; \
-                     import wasi:clocks/monotonic-clock@0.2.0; import wasi:clocks/wall-clock@0.2.0; }",
-                )
-                .unwrap();
+            for (name, text) in WASI {
+                resolve.push_str(name, text).unwrap();
+            }
+            let things = if self.things { "export things;" } else { "" };
+            let tested = format!(
+                "package test:test; interface things {{ resource thing; }} \
+                 world tested {{ include sluice:connector/source-connector@0.1.0; {things} \
+                 import wasi:clocks/monotonic-clock@0.2.0; import wasi:clocks/wall-clock@0.2.0; \
+                 import wasi:cli/exit@0.2.0; import wasi:cli/stdout@0.2.0; import wasi:random/random@0.2.0; }}"
+            );
+            let tested = resolve.push_str("tested.wit", &tested).unwrap();
             world = resolve.select_world(&[tested], Some("tested")).unwrap();
         }
         embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8).unwrap();
@@ -136,6 +158,9 @@ pub struct TestHost {
     pub task: Task,
     pub asked: Vec<String>,
     pub recorded: Vec<Entry>,
+    pub requests: Vec<Request>,
+    /// Requests take this long.
+    pub delay: Option<std::time::Duration>,
     /// Requests never come back.
     pub stall: bool,
     /// The state panics.
@@ -159,7 +184,16 @@ impl Default for TestHost {
             scopes: Vec::new(),
             settings: Vec::new(),
         };
-        Self { task, asked: Vec::new(), recorded: Vec::new(), stall: false, panic: false, cancelled: false }
+        Self {
+            task,
+            asked: Vec::new(),
+            recorded: Vec::new(),
+            requests: Vec::new(),
+            delay: None,
+            stall: false,
+            panic: false,
+            cancelled: false,
+        }
     }
 }
 
@@ -176,6 +210,10 @@ impl Host for TestHost {
         if self.stall {
             std::future::pending::<()>().await;
         }
+        if let Some(delay) = self.delay {
+            tokio::time::sleep(delay).await;
+        }
+        self.requests.push(request.clone());
         Ok(Response { status: 401, url: request.url, headers: Vec::new(), body: b"{\"message\":\"Bad credentials\"}".to_vec() })
     }
     async fn fetch_all(&mut self, requests: Vec<Request>) -> Vec<Result<Response, FetchError>> {
