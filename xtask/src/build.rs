@@ -41,7 +41,9 @@ pub fn connectors() -> Result<(), String> {
         let bytes = fs::read(&from).map_err(|e| format!("{}: {e}", from.display()))?;
         // Untouched when it is the same: the host would be built again for nothing.
         if fs::read(&to).ok().as_ref() != Some(&bytes) {
-            fs::write(&to, bytes).map_err(|e| format!("{}: {e}", to.display()))?;
+            // In one step: a host that looks at the folder meanwhile sees the old file or the new one.
+            let part = dist.join(format!(".{name}.part"));
+            fs::write(&part, bytes).and_then(|()| fs::rename(&part, &to)).map_err(|e| format!("{}: {e}", to.display()))?;
         }
     }
     Ok(())

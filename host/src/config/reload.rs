@@ -77,10 +77,10 @@ pub async fn reload(app: &App) -> Result<Reloaded, ConfigError> {
     let new = Config { modules: app.config.modules.clone(), ..new };
     done.connectors = app.modules.reload(&new, app.workshop()).await;
     for (name, before) in registered {
-        if app.modules.get(&name).is_some_and(|now| now.config.app != before) {
-            if let Err(error) = runs::resume(app, Some(&name)).await {
-                tracing::error!("{name}: its app could not be opened again: {error}");
-            }
+        if app.modules.get(&name).is_some_and(|now| now.config.app != before)
+            && let Err(error) = runs::resume(app, Some(&name)).await
+        {
+            tracing::error!("{name}: its app could not be opened again: {error}");
         }
     }
     app.wake.notify_one();

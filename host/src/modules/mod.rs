@@ -148,7 +148,7 @@ async fn fill(config: &Config, workshop: Workshop<'_>, before: Option<&Shelf>) -
     let mut connectors = BTreeMap::new();
     let mut listing = Vec::new();
     let settings = Arc::new(config.clone());
-    let named = blocking(&settings, |config| folder::names(config)).await.unwrap_or_default();
+    let named = blocking(&settings, folder::names).await.unwrap_or_default();
     for named in named {
         let file = named.file.clone();
         let Some(found) = blocking(&settings, move |config| folder::look(config, named)).await else {
