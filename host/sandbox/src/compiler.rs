@@ -29,13 +29,13 @@ pub struct CompileLimits {
     pub memory_bytes: u64,
     /// CPU time, seconds. Default 120.
     pub cpu_seconds: u64,
-    /// Time on the wall. Default 5 minutes.
+    /// Time on the wall. Default 10 minutes: it steps back behind everything else.
     pub wall: Duration,
 }
 
 impl Default for CompileLimits {
     fn default() -> Self {
-        Self { memory_bytes: 3 << 30, cpu_seconds: 120, wall: Duration::from_secs(300) }
+        Self { memory_bytes: 3 << 30, cpu_seconds: 120, wall: Duration::from_secs(600) }
     }
 }
 

@@ -41,6 +41,12 @@ pub(crate) fn features() -> WasmFeatures {
         | WasmFeatures::COMPONENT_MODEL
 }
 
+/// The names of what is allowed, for a test that looks at what is not.
+#[must_use]
+pub fn allowed_features() -> Vec<&'static str> {
+    features().iter_names().map(|(name, _)| name).collect()
+}
+
 /// How memory is found for instances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Allocation {

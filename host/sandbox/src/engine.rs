@@ -175,7 +175,18 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 /// What the compiler's refusal means.
 pub(crate) fn refusal(text: &str) -> LoadError {
     let text = text.to_owned();
-    let feature = ["not enabled", "must be enabled", "require", "not supported", "unsupported", "without the", "multiple memories"];
+    let feature = [
+        "not enabled",
+        "must be enabled",
+        "require",
+        "not supported",
+        "unsupported",
+        "without the",
+        "multiple memories",
+        "is disabled",
+        "proposal disabled",
+        "is not active",
+    ];
     let size =
         ["exceeds the configured maximum", "exceeds the limit", "which exceeds", "does not fit in", "exceeds the per-instance limit"];
     if size.iter().any(|word| text.contains(word)) {

@@ -41,6 +41,7 @@ mod wire;
 
 pub use child::compile_child_main;
 pub use compiler::{CompileLimits, Compiler};
+pub use config::allowed_features;
 pub use engine::{Engine, EngineOptions};
 pub use error::{CallError, EngineError, LoadError};
 pub use host::{CheckpointError, Host, KeyError, KeyInfo, RecordError, StateError};

@@ -131,6 +131,49 @@ async fn names_that_are_not_ones_own_never_reach_key_storage() {
     assert_eq!(host.asked, ["key-set aaa"]);
 }
 
+/// The answer in the area at 1536 is an error, or it is none.
+fn answered(call: &str, error: u32) -> String {
+    format!("{call} (if (i32.ne (i32.load8_u (i32.const 1536)) (i32.const {error})) (then unreachable))")
+}
+
+#[tokio::test]
+async fn texts_over_their_bounds_are_answered_or_cut_and_go_no_further() {
+    let imports = r#"(import "sluice:connector/entries@0.1.0" "retract" (func $retract (param i32 i32 i32 i32 i32)))
+        (import "sluice:connector/entries@0.1.0" "label-series" (func $label (param i32 i32 i32 i32 i32 i32)))
+        (import "sluice:connector/task@0.1.0" "setting" (func $setting (param i32 i32 i32)))"#;
+    let retract = |metric: u32, id: u32| {
+        format!("(call $retract (i32.const 30000) (i32.const {metric}) (i32.const 30000) (i32.const {id}) (i32.const 1536))")
+    };
+    let label = |series: u32, label: u32| {
+        format!(
+            "(call $label (i32.const 30000) (i32.const 1) (i32.const 30000) (i32.const {series}) (i32.const 30000) (i32.const {label}))"
+        )
+    };
+    let state =
+        |key: u32| format!("(call $state-set (i32.const 30000) (i32.const {key}) (i32.const 30000) (i32.const 1) (i32.const 1536))");
+    let checkpoint = |cursor: u32| format!("(call $checkpoint (i32.const 1) (i32.const 30000) (i32.const {cursor}) (i32.const 1536))");
+    let body = [
+        // Letters, since zeros would be made visible.
+        "(memory.fill (i32.const 30000) (i32.const 97) (i32.const 60000))".to_owned(),
+        answered(&retract(513, 1), 1),
+        answered(&retract(1, 513), 1),
+        answered(&retract(1, 2), 0),
+        label(513, 5),
+        label(1, 5000),
+        answered(&state(0), 1),
+        answered(&state(257), 1),
+        answered(&state(2), 0),
+        answered(&checkpoint(16385), 1),
+        answered(&checkpoint(3), 0),
+        // A name that nobody declared, however long, is a setting without a value.
+        answered("(call $setting (i32.const 30000) (i32.const 60000) (i32.const 1536))", 0),
+    ];
+    let fixture = Fixture { imports, sync: &body.concat(), ..Fixture::default() };
+    let (report, host) = sync(&fixture.build(), TestHost::default(), &Limits::default()).await;
+    assert_eq!(report.result.unwrap().unwrap(), Outcome::Complete);
+    assert_eq!(host.asked, ["retract a aa", &format!("label {}", "a".repeat(200)), "state aa 1", "checkpoint Some(\"aaa\")"]);
+}
+
 #[tokio::test]
 async fn an_author_reads_what_was_passed_what_was_used_where_and_what_it_said_last() {
     let body = "(call $log (i32.const 3) (i32.const 5000) (i32.const 7))

@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 fn main() -> ExitCode {
@@ -20,7 +21,8 @@ fn main() -> ExitCode {
     if argument.as_deref() == Some("compile-child") {
         return sluice_sandbox::compile_child_main();
     }
-    let tests: [(&str, fn()); 8] = [
+    tracing::subscriber::set_global_default(Heard).unwrap();
+    let tests: [(&str, fn()); 9] = [
         ("a_component_compiled_in_a_child_runs_and_is_kept", a_component_compiled_in_a_child_runs_and_is_kept),
         ("refusals_are_the_same_as_without_a_child", refusals_are_the_same_as_without_a_child),
         ("bombs_of_growing_size_end_within_the_budget", bombs_of_growing_size_end_within_the_budget),
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
         ("the_child_has_nothing_but_its_pipes_and_limits", the_child_has_nothing_but_its_pipes_and_limits),
         ("what_is_no_longer_wanted_is_no_longer_compiled", what_is_no_longer_wanted_is_no_longer_compiled),
         ("another_program_in_the_compilers_place_is_refused", another_program_in_the_compilers_place_is_refused),
+        ("a_long_compilation_says_so_in_the_log", a_long_compilation_says_so_in_the_log),
         ("the_cache_can_be_deleted_at_any_time", the_cache_can_be_deleted_at_any_time),
     ];
     if std::env::args().any(|argument| argument == "--list") {
@@ -43,6 +46,37 @@ fn main() -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+/// Keeps what is logged.
+struct Heard;
+
+static LOG: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+impl tracing::Subscriber for Heard {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target().starts_with("sluice_sandbox")
+    }
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn event(&self, event: &tracing::Event<'_>) {
+        struct Message(String);
+        impl tracing::field::Visit for Message {
+            fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+                if field.name() == "message" {
+                    self.0 = format!("{value:?}");
+                }
+            }
+        }
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        LOG.lock().unwrap().push(format!("{} {}", event.metadata().level(), message.0));
+    }
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
 }
 
 fn block_on<F: Future>(future: F) -> F::Output {
@@ -264,6 +298,16 @@ fn another_program_in_the_compilers_place_is_refused() {
             assert!(error.contains(words) && !error.contains('\n'), "{program} {args:?}: {error}");
             assert!(children().is_empty());
         }
+    });
+}
+
+fn a_long_compilation_says_so_in_the_log() {
+    block_on(async {
+        let limits = CompileLimits { wall: Duration::from_secs(3), ..CompileLimits::default() };
+        let slow = Compiler { program: "/bin/sleep".into(), args: vec!["60".into()], limits };
+        engine(slow, None).load_named("slow\u{1b}[2J.wasm", &syncing("")).await.map(|_| ()).unwrap_err();
+        let log = LOG.lock().unwrap();
+        assert!(log.iter().any(|line| line == "INFO compiling slow\\u{1b}[2J.wasm: 2 s"), "{log:?}");
     });
 }
 

@@ -5,7 +5,7 @@ mod common;
 
 use common::{Fixture, TestHost, engine, options, syncing};
 use sluice_model::Limits;
-use sluice_sandbox::{Engine, LoadError, offered};
+use sluice_sandbox::{Engine, offered};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -118,38 +118,6 @@ fn syncing_with_wrong_import() -> Vec<u8> {
 
 fn wasmprinted(bytes: &[u8]) -> String {
     wasmprinter::print_bytes(bytes).unwrap()
-}
-
-#[tokio::test]
-async fn parts_of_webassembly_that_are_not_on_the_list_are_refused() {
-    let modules = [
-        ("threads", "(memory 1 1 shared)"),
-        ("64-bit memory", "(memory i64 1)"),
-        ("several memories", "(memory 1) (memory 1)"),
-        ("tail calls", "(func $f (return_call $f))"),
-        ("exceptions", "(tag)"),
-        ("garbage collection", "(type (struct))"),
-        ("function references", "(func (param (ref func)))"),
-        ("relaxed SIMD", "(func (param v128 v128) (result v128) (i8x16.relaxed_swizzle (local.get 0) (local.get 1)))"),
-        (
-            "wide arithmetic",
-            "(func (param i64 i64 i64 i64) (result i64 i64) (i64.add128 (local.get 0) (local.get 1) (local.get 2) (local.get 3)))",
-        ),
-        ("custom page sizes", "(memory 1 1 (pagesize 1))"),
-    ];
-    let mut wrong = Vec::new();
-    for (what, body) in modules {
-        let bytes = wat::parse_str(format!("(component (core module {body}))")).unwrap();
-        let error = engine().load(&bytes).await.map(|_| ()).unwrap_err();
-        if !matches!(error, LoadError::Feature(_)) {
-            wrong.push(format!("{what}: {error}"));
-        }
-    }
-    assert!(wrong.is_empty(), "{wrong:#?}");
-    let native_async = r#"(component (core module $m (func (export "f"))) (core instance $i (instantiate $m))
-        (func (export "f") async (canon lift (core func $i "f"))))"#;
-    let error = engine().load(&wat::parse_str(native_async).unwrap()).await.map(|_| ()).unwrap_err();
-    assert!(matches!(error, LoadError::Feature(_)), "component async: {error}");
 }
 
 #[tokio::test]

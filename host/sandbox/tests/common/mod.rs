@@ -244,7 +244,8 @@ impl Host for TestHost {
     fn replace_window(&mut self, _: &str, _: Option<&str>, _: Moment, _: Moment, entries: Vec<Entry>) -> Result<(), RecordError> {
         self.record(entries)
     }
-    fn retract(&mut self, _: &str, _: &str) -> Result<(), RecordError> {
+    fn retract(&mut self, metric: &str, id: &str) -> Result<(), RecordError> {
+        self.asked.push(format!("retract {metric} {id}"));
         Ok(())
     }
     fn label_series(&mut self, _: &str, _: &str, label: &str) {
