@@ -180,6 +180,7 @@ async fn run(
         let stopped = cancel.is_cancelled() && !matches!(report.result, Ok(Ok(_)));
         let ended = if stopped { Err(CallError::Cancelled) } else { report.result };
         log.extend(report.log);
+        log.extend(report.closing);
         let facts = facts(app, connector, &claim, &back, !forced);
         match outcome::decide(&ended, &facts, app.random.as_ref()) {
             Decision::RefreshAndRetry => {
