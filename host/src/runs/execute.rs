@@ -278,7 +278,7 @@ async fn conclude(
         })
         .collect();
     let mut log = log;
-    if let (false, Some(excerpt)) = (kept, host.session.excerpt()) {
+    if !kept && let Some(excerpt) = host.session.excerpt() {
         log.push(LogLine { at: app.now(), level: sluice_sandbox::Level::Info, text: format!("last answer: {excerpt}") });
     }
     let problems = std::mem::take(&mut host.problems);
