@@ -37,7 +37,7 @@ async fn every_kind_of_bad_file_costs_one_line_and_no_start() {
         ("zeros", "only zeros"),
         ("text", "not a WebAssembly component"),
         ("core", "core WebAssembly module"),
-        ("noise", "."),
+        ("noise", "ends too early"),
         ("sparse", "at most"),
         ("link", "not a regular file"),
         ("dangling", "not a regular file"),
