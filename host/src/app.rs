@@ -6,7 +6,7 @@
 use crate::{
     config::Config,
     modules::{Catalogue, Workshop},
-    runs::events::RunEvents,
+    runs::{events::RunEvents, stops::Stops},
 };
 use sluice_gate::{Gate, GateOptions};
 use sluice_model::{Clock, time::Random};
@@ -42,6 +42,8 @@ pub struct App {
     pub wake: Notify,
     /// What runs are doing, for pages and commands that wait.
     pub events: RunEvents,
+    /// What stops a run that goes on.
+    pub stops: Stops,
     /// Cancelled once nothing will run any more: whoever waits for a run waits in vain.
     pub stopped: CancellationToken,
     /// Who is renewing or revoking which grant.
@@ -162,6 +164,7 @@ impl App {
             random: around.random,
             wake: Notify::new(),
             events: RunEvents::new(),
+            stops: Stops::default(),
             stopped: CancellationToken::new(),
             grants: crate::link::Grants::default(),
             fail_point: around.fail_point,

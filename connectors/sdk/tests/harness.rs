@@ -201,11 +201,16 @@ fn a_window_replaces_what_lies_in_it_and_nothing_else() {
         assert_eq!(outside.unwrap_err().code, "rejected");
         let mixed = host.replace_window("steps", None, Moment::Day(Day(1)), Moment::Instant(9), vec![]);
         assert_eq!(mixed.unwrap_err().code, "record");
+        let instants = host.replace_window("steps", None, Moment::Instant(0), Moment::Instant(9), vec![]);
+        assert_eq!(instants.unwrap_err().code, "record", "the identity of steps is the day");
+        assert_eq!(host.retract("steps", "7").unwrap_err().code, "record", "steps have no ids");
+        host.label_series("steps", "s", "no series is declared");
         Ok(Outcome::Complete)
     });
     assert_eq!(outcome, Ok(Outcome::Complete));
     let left: Vec<f64> = bed.store.of("steps").map(|e| e.value).collect();
     assert_eq!(left, [1.0, 9.0, 1.0]);
+    assert_eq!(bed.store.label("steps", "s"), None);
 }
 
 #[test]

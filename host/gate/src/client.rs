@@ -11,8 +11,8 @@ use std::time::Duration;
 
 /// A connection is not kept longer than that without a request: a changed address is noticed within a minute.
 const IDLE: Duration = Duration::from_secs(60);
-/// As many as one session keeps in flight.
-const IDLE_PER_HOST: usize = 8;
+/// Connections of all sessions of a connector are kept here: twice what the default number of runs has in flight with a request each.
+const IDLE_PER_HOST: usize = 32;
 /// Headers of one answer.
 pub(crate) const MAX_HEADERS: usize = 128;
 

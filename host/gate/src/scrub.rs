@@ -1,17 +1,21 @@
 //! Takes secrets out of bytes: answers, excerpts, log lines.
 //!
 //! Providers echo tokens: in paging links, in error texts, in a request that they quote back. What goes out with a key comes back through here, and
-//! every form in which a secret commonly travels is looked for at once: as it is, URL-encoded (three ways), JSON-escaped, HTML-escaped, in base64
+//! every form in which a secret commonly travels is looked for at once: as it is, URL-encoded, JSON-escaped (each also with every
+//! character escaped), HTML-escaped, in base64
 //! (both alphabets, at each of the three places where it may begin inside a longer encoded text), and in hex.
 //!
-//! One automaton is built for a session. Most answers hold no secret at all, so what has to be fast is finding nothing: the automaton's prefilter
-//! scans at memory speed, and without a match nothing is copied. Values under eight characters are not looked for: they would turn up by chance.
+//! Most answers hold no secret at all, so what has to be fast is finding nothing, in answers and in the making, since each session has a scrubber of its
+//! own: packed searches (SIMD, made in microseconds) go over an answer at memory speed, and without a match nothing is copied. Only where one matches is
+//! the automaton built that tells which form it was, longest first; for a token that takes some 200 µs. Values under eight characters are not
+//! looked for: they would turn up by chance.
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, MatchKind, packed};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use std::borrow::Cow;
+use std::sync::OnceLock;
 use zeroize::Zeroizing;
 
 /// Shorter values are no secrets, or would be found in innocent text.
@@ -36,10 +40,16 @@ const LENIENT: &AsciiSet = &SCRIPT
     .remove(b'&')
     .remove(b'?');
 
+/// Forms of one packed search: beyond 64 there is none, and with fewer its buckets stay selective.
+const TOGETHER: usize = 32;
+
 /// Finds secrets in all their forms.
 #[derive(Default)]
 pub struct Scrubber {
-    automaton: Option<AhoCorasick>,
+    forms: Zeroizing<Vec<Vec<u8>>>,
+    /// Empty where this machine has no SIMD for them: then the automaton does it all.
+    packed: Vec<packed::Searcher>,
+    automaton: OnceLock<Option<AhoCorasick>>,
 }
 
 impl Scrubber {
@@ -55,51 +65,54 @@ impl Scrubber {
         }
         forms.sort_unstable();
         forms.dedup();
-        if forms.is_empty() {
-            return Self::default();
-        }
-        // Longest first at each place, so that an encoded form with its escapes goes as a whole. Building fails only for gigabytes of patterns.
-        let built = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(forms.iter());
-        Self { automaton: built.ok() }
+        let search = |forms: &[Vec<u8>]| packed::Config::new().builder().extend(forms).build();
+        let packed = forms.chunks(TOGETHER).map(search).collect::<Option<_>>().unwrap_or_default();
+        Self { forms, packed, automaton: OnceLock::new() }
     }
 
     /// Whether a secret is in there.
     #[must_use]
     pub fn finds(&self, bytes: &[u8]) -> bool {
-        self.automaton.as_ref().is_some_and(|a| a.is_match(bytes))
+        if self.forms.is_empty() {
+            return false;
+        }
+        if self.packed.is_empty() {
+            return self.automaton().is_none_or(|automaton| automaton.is_match(bytes));
+        }
+        self.packed.iter().any(|search| search.find(bytes).is_some())
     }
 
     /// The bytes without secrets; the same vector when there was none.
     #[must_use]
     pub fn bytes(&self, bytes: Vec<u8>) -> Vec<u8> {
-        match &self.automaton {
-            Some(automaton) if automaton.is_match(&bytes) => {
-                let mut out = Vec::with_capacity(bytes.len());
-                automaton.replace_all_with_bytes(&bytes, &mut out, |_, _, out| {
-                    out.extend_from_slice(STAND_IN.as_bytes());
-                    true
-                });
-                out
-            }
-            _ => bytes,
-        }
+        if self.finds(&bytes) { self.replaced(&bytes) } else { bytes }
     }
 
     /// The text without secrets; borrowed when there was none.
     #[must_use]
     pub fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        match &self.automaton {
-            Some(automaton) if automaton.is_match(text) => {
-                // Replaced as bytes: a form of a secret that is no text may begin inside a character.
-                let mut out = Vec::with_capacity(text.len());
-                automaton.replace_all_with_bytes(text.as_bytes(), &mut out, |_, _, out| {
-                    out.extend_from_slice(STAND_IN.as_bytes());
-                    true
-                });
-                Cow::Owned(String::from_utf8_lossy(&out).into_owned())
-            }
-            _ => Cow::Borrowed(text),
+        if !self.finds(text.as_bytes()) {
+            return Cow::Borrowed(text);
         }
+        // Replaced as bytes: a form of a secret that is no text may begin inside a character.
+        Cow::Owned(String::from_utf8_lossy(&self.replaced(text.as_bytes())).into_owned())
+    }
+
+    fn replaced(&self, bytes: &[u8]) -> Vec<u8> {
+        // Building fails only for gigabytes of forms; then nothing is shown rather than too much.
+        let Some(automaton) = self.automaton() else { return STAND_IN.as_bytes().to_vec() };
+        let mut out = Vec::with_capacity(bytes.len());
+        automaton.replace_all_with_bytes(bytes, &mut out, |_, _, out| {
+            out.extend_from_slice(STAND_IN.as_bytes());
+            true
+        });
+        out
+    }
+
+    /// Longest first at each place, so that an encoded form with its escapes goes as a whole.
+    fn automaton(&self) -> Option<&AhoCorasick> {
+        let build = || AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(self.forms.iter()).ok();
+        self.automaton.get_or_init(build).as_ref()
     }
 }
 
@@ -113,7 +126,19 @@ fn forms_of(secret: &[u8]) -> Vec<Vec<u8>> {
         forms.push(lower_escapes(&upper).into_bytes());
         forms.push(upper.into_bytes());
     }
+    // Hardly anybody escapes letters; those who do must not get a secret past us.
+    let every: String = secret.iter().map(|b| format!("%{b:02X}")).collect();
+    forms.push(lower_escapes(&every).into_bytes());
+    forms.push(every.into_bytes());
     if let Ok(text) = std::str::from_utf8(secret) {
+        let mut every = String::with_capacity(text.len() * 6);
+        text.chars().for_each(|c| escape(c, &mut every));
+        forms.push(every.to_ascii_uppercase().replace("\\U", "\\u").into_bytes());
+        forms.push(every.into_bytes());
+    }
+    // Most tokens are made of characters that no writer of JSON or HTML escapes.
+    let plain = secret.iter().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(b));
+    if let (false, Ok(text)) = (plain, std::str::from_utf8(secret)) {
         for slashes in [false, true] {
             for unicode in [false, true] {
                 for html_safe in [false, true] {

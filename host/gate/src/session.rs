@@ -143,10 +143,14 @@ impl Session {
     /// What the gate saw so far.
     #[must_use]
     pub fn seen(&self) -> Seen {
-        let watch = self.watching();
-        let mut seen = watch.seen.clone();
-        seen.excerpt = watch.last.as_ref().map(|last| self.ring().scrubber.text(&last.excerpt()).into_owned());
-        seen
+        self.watching().seen.clone()
+    }
+
+    /// The last answer in a few words, scrubbed: method, URL without query, status, type, size and the beginning of the body.
+    #[must_use]
+    pub fn excerpt(&self) -> Option<String> {
+        let ring = self.ring();
+        self.watching().last.as_ref().map(|last| last.excerpt(&ring.scrubber))
     }
 
     /// When the first request went out since the last call, ms since the epoch: what was fetched meanwhile is as of then.

@@ -288,7 +288,7 @@ async fn an_excerpt_shows_the_last_answer_without_query_or_secret() {
         probe(|_| answer(500, &[("content-type", "text/html")], format!("<p>bad token {TOKEN} from visible-user-name"))).await;
     session.fetch(attached(get("https://one.example/api/x?since=2026-01-01"))).await.unwrap();
     assert_eq!(
-        session.seen().excerpt.unwrap(),
+        session.excerpt().unwrap(),
         "GET https://one.example/api/x?… → 500, text/html, 60 bytes: <p>bad token *** from visible-user-name"
     );
 }

@@ -67,7 +67,7 @@ async fn an_echoed_token_reaches_the_guest_in_no_form() {
         assert_eq!(header(&response, "link"), Some("<https://one.example/api/x?access_token=***&page=2>; rel=\"next\""));
         assert_eq!(header(&response, "x-plain"), Some("stays"));
     }
-    let text = format!("{:?}", session.seen());
+    let text = format!("{:?} {:?}", session.seen(), session.excerpt());
     assert!(forms(TOKEN).iter().all(|f| !text.contains(f.as_str())), "{text}");
     assert_eq!(session.scrub(&format!("failed with {TOKEN}!")), "failed with ***!");
 }

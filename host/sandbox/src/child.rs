@@ -37,9 +37,10 @@ pub fn compile_child_main() -> ExitCode {
 
 fn answer() -> io::Result<()> {
     let mut head = [0; REQUEST_HEAD];
-    io::stdin().lock().read_exact(&mut head)?;
-    let Some(request) = Request::decode(&head).filter(|request| request.length <= MAX_MODULE_BYTES as u64) else {
-        return Err(io::Error::other("this is for the host to start, which says what to compile on standard input"));
+    let read = io::stdin().lock().read_exact(&mut head);
+    let request = read.ok().and_then(|()| Request::decode(&head)).filter(|request| request.length <= MAX_MODULE_BYTES as u64);
+    let Some(request) = request else {
+        return Err(io::Error::other("this is for a host to start, which says on standard input what to compile"));
     };
     limit(Resource::As, request.memory_bytes, 0)?;
     // The signal that says which limit it was comes a second before the one that can't be caught.

@@ -127,6 +127,11 @@ impl Log {
         self.lock().stream(stream, bytes);
     }
 
+    /// The host's clock as last heard: to be had even where the host has just failed.
+    pub(crate) fn last_heard(&self) -> i64 {
+        self.lock().now
+    }
+
     /// Everything, and nothing left behind: also a last line without an end.
     pub(crate) fn take(&self) -> Vec<LogLine> {
         let mut inner = self.lock();

@@ -6,7 +6,7 @@ use crate::engine::Shared;
 use crate::error::CallError;
 use crate::glue::convert;
 use crate::host::Host;
-use crate::log::LogLine;
+use crate::log::{Level, LogLine};
 use crate::nobody::Nobody;
 use crate::state::State;
 use crate::wasi::FIXED_TIME_MS;
@@ -57,41 +57,53 @@ pub struct Report<T> {
     pub log: Vec<LogLine>,
     /// Where it was when it was ended, innermost function first, by the names in the file; empty where it returned, or was waiting.
     pub stack: Vec<String>,
-    /// The function of the contract that it called last.
-    pub last_call: Option<&'static str>,
+    /// What its author needs to know of a call that was ended, to stand behind the log: which limit or crash, what was used, where it was. Empty for a
+    /// call that returned, or that was cancelled.
+    pub closing: Vec<LogLine>,
 }
 
 /// Lines of the log that an author is shown.
 const LAST_LINES: usize = 10;
 
 impl<T> Report<T> {
-    /// What the author of a connector needs to find out why a call was ended: which limit or crash, what was used, where it was, what it wrote last.
-    /// None for a call that returned.
+    /// What the author of a connector needs to find out why a call was ended: the closing lines, and the last ones of the log before them. None for a
+    /// call that returned.
     #[must_use]
     pub fn for_author(&self) -> Option<String> {
-        let error = self.result.as_ref().err()?;
-        let Usage { cpu_us, wall_ms, memory_bytes, host_calls, .. } = self.usage;
-        let mut text = format!(
-            "{error}\n  used: {}.{:03} ms of CPU in {wall_ms} ms, {} KiB of memory, {host_calls} calls into the host",
-            cpu_us / 1000,
-            cpu_us % 1000,
-            memory_bytes >> 10
-        );
-        if let Some(call) = self.last_call {
-            let _ = write!(text, " (the last: {call})");
+        let (first, rest) = self.closing.split_first()?;
+        let mut text = first.text.clone();
+        for line in rest {
+            let _ = write!(text, "\n  {}", line.text);
         }
-        for (n, function) in self.stack.iter().enumerate() {
-            let _ = write!(text, "\n  {} {function}", if n == 0 { "in" } else { "called by" });
-        }
-        let left_out = self.log.len().saturating_sub(LAST_LINES);
         if !self.log.is_empty() {
             text.push_str("\n  the last lines of its log:");
         }
-        for line in self.log.iter().skip(left_out) {
+        for line in self.log.iter().skip(self.log.len().saturating_sub(LAST_LINES)) {
             let _ = write!(text, "\n    {} {}", line.level.as_str(), line.text);
         }
         Some(text)
     }
+}
+
+/// The closing lines of a call that ended with this error.
+fn closing(error: &CallError, usage: &Usage, stack: &[String], last_call: Option<&'static str>, at: i64) -> Vec<LogLine> {
+    if matches!(error, CallError::Cancelled) {
+        return Vec::new();
+    }
+    let mut used = format!(
+        "used: {}.{:03} ms of CPU in {} ms, {} KiB of memory, {} calls into the host",
+        usage.cpu_us / 1000,
+        usage.cpu_us % 1000,
+        usage.wall_ms,
+        usage.memory_bytes >> 10,
+        usage.host_calls
+    );
+    if let Some(call) = last_call {
+        let _ = write!(used, " (the last: {call})");
+    }
+    let stack = stack.iter().enumerate().map(|(n, function)| format!("{} {function}", if n == 0 { "in" } else { "called by" }));
+    let texts = [error.to_string(), used].into_iter().chain(stack);
+    texts.map(|text| LogLine { at, level: Level::Error, text }).collect()
 }
 
 /// A compiled connector with its imports resolved. Cheap to clone; calls don't disturb each other.
@@ -217,12 +229,17 @@ impl Module {
     ) -> Report<T> {
         let Some(export) = export else {
             let result = Err(CallError::Host("this module doesn't export what it was to be entered for".into()));
-            return Report { result, host, usage: Usage::default(), log: Vec::new(), stack: Vec::new(), last_call: None };
+            return Report { result, host, usage: Usage::default(), log: Vec::new(), stack: Vec::new(), closing: Vec::new() };
         };
         let state = State::new(export.entry(), host, limits, self.0.shared.max_memory_bytes);
         let Performed { result, state, usage, stack } = call::perform(&self.0.shared, &self.0.pre, export, state, limits).await;
         let log = state.log.take();
-        Report { result: result.and_then(read), host: state.host, usage, log, stack, last_call: state.last_call }
+        let result = result.and_then(read);
+        let closing = match &result {
+            Err(error) => closing(error, &usage, &stack, state.last_call, state.log.last_heard()),
+            Ok(_) => Vec::new(),
+        };
+        Report { result, host: state.host, usage, log, stack, closing }
     }
 }
 

@@ -191,6 +191,7 @@ async fn an_author_reads_what_was_passed_what_was_used_where_and_what_it_said_la
 
     let (report, _) = sync(&syncing(""), TestHost::default(), &Limits::default()).await;
     assert_eq!(report.for_author(), None);
+    assert!(report.closing.is_empty());
 }
 
 #[tokio::test]

@@ -11,8 +11,9 @@ use sluice_model::Limits;
 use sluice_sandbox::{CompileLimits, Compiler, Engine, EngineOptions, LoadError};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{ExitCode, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -22,13 +23,14 @@ fn main() -> ExitCode {
         return sluice_sandbox::compile_child_main();
     }
     tracing::subscriber::set_global_default(Heard).unwrap();
-    let tests: [(&str, fn()); 9] = [
+    let tests: [(&str, fn()); 10] = [
         ("a_component_compiled_in_a_child_runs_and_is_kept", a_component_compiled_in_a_child_runs_and_is_kept),
         ("refusals_are_the_same_as_without_a_child", refusals_are_the_same_as_without_a_child),
         ("bombs_of_growing_size_end_within_the_budget", bombs_of_growing_size_end_within_the_budget),
         ("each_limit_of_compiling_has_its_own_name", each_limit_of_compiling_has_its_own_name),
         ("the_child_has_nothing_but_its_pipes_and_limits", the_child_has_nothing_but_its_pipes_and_limits),
         ("what_is_no_longer_wanted_is_no_longer_compiled", what_is_no_longer_wanted_is_no_longer_compiled),
+        ("a_child_whose_host_is_gone_ends", a_child_whose_host_is_gone_ends),
         ("another_program_in_the_compilers_place_is_refused", another_program_in_the_compilers_place_is_refused),
         ("a_long_compilation_says_so_in_the_log", a_long_compilation_says_so_in_the_log),
         ("the_cache_can_be_deleted_at_any_time", the_cache_can_be_deleted_at_any_time),
@@ -279,6 +281,29 @@ fn what_is_no_longer_wanted_is_no_longer_compiled() {
         }
         engine.load(&syncing("")).await.unwrap();
     });
+}
+
+/// The host is killed: nobody kills its child then, it notices by itself. Here the host is only a pipe.
+fn a_child_whose_host_is_gone_ends() {
+    let component = bomb(20_000);
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    let mut child = child.arg("compile-child").env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut host = child.stdin.take().unwrap();
+    host.write_all(b"SLUICEQ1\x01").unwrap();
+    for number in [4u64 << 30, 60, component.len() as u64] {
+        host.write_all(&number.to_le_bytes()).unwrap();
+    }
+    host.write_all(&component).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(child.try_wait().unwrap().is_none(), "it was not at it yet");
+    let began = Instant::now();
+    drop(host);
+    assert_eq!(child.wait().unwrap().code(), Some(3));
+    assert!(began.elapsed() < Duration::from_secs(20));
+    // And started by somebody who is no host, it says so.
+    let output = std::process::Command::new(std::env::current_exe().unwrap()).arg("compile-child").stdin(Stdio::null()).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("for a host to start"), "{output:?}");
+    assert!(output.stdout.is_empty() && !output.status.success());
 }
 
 fn another_program_in_the_compilers_place_is_refused() {

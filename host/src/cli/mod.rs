@@ -71,6 +71,8 @@ enum Command {
     Connect(connect::ConnectArgs),
     /// Sync now, and wait for it.
     Run(run::RunArgs),
+    /// Stop runs that go on: what they committed stays, and they come again on schedule.
+    Stop(runs::StopArgs),
     /// List the latest runs.
     Runs(runs::RunsArgs),
     /// Show what was collected.
@@ -157,6 +159,7 @@ async fn dispatch(cli: Cli) -> ExitCode {
             Command::Serve(args) => serve::run(args, config).await,
             Command::Connect(args) => connect::run(args, config).await,
             Command::Run(args) => run::run(args, config).await,
+            Command::Stop(args) => runs::stop(args, config).await,
             Command::Runs(args) => runs::run(args, config).await,
             Command::Entries(args) => entries::run(args, config).await,
             Command::Connections(args) => connections::list(args, config).await,

@@ -14,7 +14,10 @@ use crate::{
 use clap::Args;
 use sluice_vault::KeyFile;
 use std::{process::ExitCode, sync::Arc};
-use tokio::{net::TcpListener, signal::unix::SignalKind};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+};
 use tokio_util::sync::CancellationToken;
 
 #[derive(Args)]
@@ -33,6 +36,8 @@ pub async fn run(_: ServeArgs, config: Config) -> Outcome {
     if let KeyFile::Created(path) = &opened.key {
         print(&format!("made the host key {}\n  back it up with your data: without it no stored key can be opened", path.display()))?;
     }
+    // From here on: a host that is asked to stop in its first moments ends in order, too.
+    let mut asked = Asked::listen();
     let stop = CancellationToken::new();
     control::serve(&app.config.socket(), control::router(app.clone()), stop.clone()).await.map_err(|e| CliError::Usage(e.to_string()))?;
     let mut scheduler = Scheduler::start(app.clone()).await.map_err(|e| CliError::Usage(e.to_string()))?;
@@ -44,9 +49,9 @@ pub async fn run(_: ServeArgs, config: Config) -> Outcome {
     greet(&app).await?;
 
     let code = tokio::select! {
-        () = asked_to_stop() => {
+        () = asked.stop() => {
             tracing::info!("stopping: runs come to a checkpoint, leases are given back; asked again, it ends at once");
-            end_at_once_on(async { asked_to_stop().await; true });
+            end_at_once_on(async move { asked.stop().await; true });
             ExitCode::SUCCESS
         }
         ended = scheduler.ended() => {
@@ -87,15 +92,25 @@ fn harden() {
     }
 }
 
-async fn asked_to_stop() {
-    let terminate = tokio::signal::unix::signal(SignalKind::terminate());
-    match terminate {
-        Ok(mut terminate) => tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
-        },
-        Err(_) => {
-            let _ = tokio::signal::ctrl_c().await;
+/// SIGTERM and Ctrl-C. Where the system gives no such signal, its default stays.
+struct Asked {
+    terminate: Option<Signal>,
+    interrupt: Option<Signal>,
+}
+
+impl Asked {
+    fn listen() -> Self {
+        Self { terminate: signal(SignalKind::terminate()).ok(), interrupt: signal(SignalKind::interrupt()).ok() }
+    }
+
+    async fn stop(&mut self) {
+        let one = async |signal: &mut Option<Signal>| match signal {
+            Some(signal) => drop(signal.recv().await),
+            None => std::future::pending().await,
+        };
+        tokio::select! {
+            () = one(&mut self.terminate) => {}
+            () = one(&mut self.interrupt) => {}
         }
     }
 }

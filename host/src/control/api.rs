@@ -294,6 +294,34 @@ pub struct RunSummary {
     pub took_ms: i64,
 }
 
+/// What `POST /v1/stop` asked to stop.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Stopped {
+    /// Connector and account of each.
+    pub stopped: Vec<String>,
+}
+
+/// `POST /v1/runs`.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct RunsRequest {
+    /// A connector's name or a connection's public id; none means all.
+    pub which: Option<String>,
+    /// With each run's log.
+    #[serde(default)]
+    pub log: bool,
+}
+
+/// One line of a run's log.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RunLog {
+    /// ms.
+    pub at: i64,
+    /// `trace` to `error`.
+    pub level: String,
+    /// Scrubbed of secrets, control characters made visible.
+    pub text: String,
+}
+
 /// One row of `POST /v1/runs`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunRow {
@@ -308,6 +336,9 @@ pub struct RunRow {
     pub requests: u64,
     /// So many runs went the same way and changed nothing.
     pub repeats: u32,
+    /// The run's log, where it was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<RunLog>,
 }
 
 /// `POST /v1/entries`.

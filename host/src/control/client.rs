@@ -12,6 +12,7 @@ use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use serde::{Serialize, de::DeserializeOwned};
 use sluice_store::OpenError;
+use sluice_vault::KeyFile;
 use std::{io, sync::Arc, time::Duration};
 use tokio::{net::UnixStream, time::Instant};
 use tower::ServiceExt;
@@ -73,7 +74,16 @@ impl Client {
             match knock(&config).await? {
                 Some(socket) => return Ok(Self(Way::Socket(socket))),
                 None => match App::open(config.clone(), Surroundings::system()).await {
-                    Ok(opened) => break opened.app,
+                    Ok(opened) => {
+                        // Whoever begins with a command hears of the key as one who begins with `serve` does.
+                        if let KeyFile::Created(path) = &opened.key {
+                            eprintln!(
+                                "made the host key {}\n  back it up with your data: without it no stored key can be opened",
+                                path.display()
+                            );
+                        }
+                        break opened.app;
+                    }
                     // A host that starts or stops has the folder and no socket; another command has it for a moment.
                     Err(StartError::Store(OpenError::Locked(_))) if Instant::now() < deadline => {
                         tokio::time::sleep(KNOCK_EVERY).await;

@@ -43,6 +43,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/disconnect", post(connect::disconnect))
         .route("/v1/run", post(runs::run))
         .route("/v1/runs", post(runs::list))
+        .route("/v1/stop", post(runs::stop))
         .route("/v1/entries", post(entries::entries))
         .layer(axum::extract::DefaultBodyLimit::max(256 << 10))
         .with_state(app)

@@ -2,7 +2,7 @@
 
 use super::{
     ControlError,
-    api::{RunLine, RunRequest, RunRow, RunSummary},
+    api::{RunLine, RunLog, RunRequest, RunRow, RunSummary, RunsRequest, Stopped},
     host::no_module,
 };
 use crate::{
@@ -60,11 +60,20 @@ async fn choose(app: &App, which: Option<&str>) -> Result<Vec<Connection>, Contr
     }
 }
 
+/// Asks the chosen connections' runs to stop.
+pub async fn stop(State(app): State<Arc<App>>, Json(asked): Json<RunRequest>) -> Result<Json<Stopped>, ControlError> {
+    let chosen = choose(&app, asked.which.as_deref()).await?;
+    let stopped = chosen.iter().filter(|c| app.stops.stop(c.id)).map(|c| format!("{} ({})", c.connector, c.account.label)).collect();
+    Ok(Json(Stopped { stopped }))
+}
+
 /// The latest runs, newest first.
-pub async fn list(State(app): State<Arc<App>>, Json(asked): Json<RunRequest>) -> Result<Json<Vec<RunRow>>, ControlError> {
+pub async fn list(State(app): State<Arc<App>>, Json(asked): Json<RunsRequest>) -> Result<Json<Vec<RunRow>>, ControlError> {
     let mut rows = Vec::new();
     for connection in choose(&app, asked.which.as_deref()).await? {
         for run in app.store.runs(connection.id, LISTED).await? {
+            let log = if asked.log { app.store.run_log(run.id).await? } else { Vec::new() };
+            let log = log.into_iter().map(|l| RunLog { at: l.at, level: l.level, text: l.text }).collect();
             rows.push(RunRow {
                 summary: RunSummary {
                     connection: connection.public_id.clone(),
@@ -83,6 +92,7 @@ pub async fn list(State(app): State<Arc<App>>, Json(asked): Json<RunRequest>) ->
                 started_at: run.started_at,
                 requests: run.requests,
                 repeats: run.repeats,
+                log,
             });
         }
     }

@@ -167,6 +167,8 @@ async fn with_turn(app: &Arc<App>, connection: &Connection, choice: DataChoice) 
     }
     app.fail_point("disconnect:before-wipe");
     let erased = app.store.disconnect(connection.id, choice).await.map_err(LinkError::internal)?;
+    // Its commits are fenced off from here on; there is no sense in fetching any more.
+    app.stops.stop(connection.id);
     app.fail_point("disconnect:after-wipe");
     let grant = match (plan, waiting) {
         (Plan::Leave(why), _) => why,

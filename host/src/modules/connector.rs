@@ -72,7 +72,12 @@ pub async fn prepare(config: &Config, workshop: Workshop<'_>, name: &str, bytes:
     if !exports.identity || !exports.source {
         return Err("it exports no `identity` and `source`, so there is nothing this host could run".to_owned());
     }
-    check_name(&settings_of, name, &manifest)?;
+    // A second instance of what ships needs no more than a table of its own in the settings.
+    let hash = super::store_copy::hex(&module.hash());
+    let bundled = config.connectors.contains_key(name) && super::PINS.iter().any(|(_, pin)| *pin == hash);
+    if !bundled {
+        check_name(&settings_of, name, &manifest)?;
+    }
     check_used(&settings_of, name, &manifest)?;
     let settings = settings(&settings_of, &manifest)?;
     let grant = Arc::new(Grant::new(&manifest, &settings).map_err(|e| e.to_string())?);

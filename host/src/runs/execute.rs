@@ -16,7 +16,7 @@ use crate::{
     modules::{self, Connector},
 };
 use sluice_gate::{Keys, SessionOptions};
-use sluice_model::{Failure, FailureKind, Moment, task::Reason, task::Task};
+use sluice_model::{Failure, FailureKind, Moment, Outcome, task::Reason, task::Task};
 use sluice_sandbox::{CallError, KeyInfo, LogLine};
 use sluice_store::{Claim, CommitError, ConnectionState, Counts, Finish, Ingest, QuotaRow, RunOutcome, RunStart};
 use sluice_vault::Identity;
@@ -34,8 +34,22 @@ pub enum Left {
     Lease(String),
 }
 
+/// What stops a run: a hand that stops this one, or the host that stops all.
+pub struct Cancel {
+    /// Cancelled in either case.
+    pub run: CancellationToken,
+    /// Cancelled when the host stops.
+    pub all: CancellationToken,
+}
+
+impl Cancel {
+    fn by_hand(&self) -> bool {
+        self.run.is_cancelled() && !self.all.is_cancelled()
+    }
+}
+
 /// Runs a claim to its end. What the store does not take is the scheduler's to write off.
-pub async fn execute(app: &Arc<App>, claim: Claim, cancel: CancellationToken) -> Left {
+pub async fn execute(app: &Arc<App>, claim: Claim, cancel: Cancel) -> Left {
     let connection = claim.connection.id;
     let started_at = app.now();
     app.events.send(RunEvent::Started { connection });
@@ -159,18 +173,13 @@ async fn keys(app: &Arc<App>, connector: &Connector, claim: &Claim, force: bool)
     })
 }
 
-async fn run(
-    app: &Arc<App>,
-    connector: &Arc<Connector>,
-    claim: Claim,
-    cancel: CancellationToken,
-    started_at: i64,
-) -> Result<Done, CommitError> {
+async fn run(app: &Arc<App>, connector: &Arc<Connector>, claim: Claim, cancel: Cancel, started_at: i64) -> Result<Done, CommitError> {
     let mut host = match keys(app, connector, &claim, false).await {
-        Ok(keys) => build(app, connector, &claim, keys, &cancel, started_at)?,
+        Ok(keys) => build(app, connector, &claim, keys, &cancel.run, started_at)?,
         Err(failure) => {
-            let mut host = build(app, connector, &claim, Keys::default(), &cancel, started_at)?;
-            return conclude(app, connector, &claim, &mut host, Ok(Err(failure)), Vec::new(), false).await;
+            let mut host = build(app, connector, &claim, Keys::default(), &cancel.run, started_at)?;
+            let end = refused(app, connector, &claim, &host, failure);
+            return conclude(app, connector, &claim, &mut host, false, end, Vec::new()).await;
         }
     };
     let mut forced = false;
@@ -181,10 +190,13 @@ async fn run(
             return Err(CommitError::Fatal("the sandbox gave back another host than it was given".to_owned()));
         };
         // Asked to stop, a connector fails in its own words (a request came to nothing, mostly): what happened is the stop, and no failure.
-        let stopped = cancel.is_cancelled() && !matches!(report.result, Ok(Ok(_)));
-        let ended = if stopped { Err(CallError::Cancelled) } else { report.result };
+        // Stopped by hand, “there is more” would begin it again at once.
+        let by_hand = cancel.by_hand();
+        let well = matches!(report.result, Ok(Ok(Outcome::Complete))) || (matches!(report.result, Ok(Ok(_))) && !by_hand);
+        let ended = if cancel.run.is_cancelled() && !well { Err(CallError::Cancelled) } else { report.result };
         log.extend(report.log);
-        let facts = facts(app, connector, &claim, &back, !forced);
+        log.extend(report.closing);
+        let facts = Facts { by_hand, ..facts(app, connector, &claim, &back, !forced) };
         match outcome::decide(&ended, &facts, app.random.as_ref()) {
             Decision::RefreshAndRetry => {
                 forced = true;
@@ -200,10 +212,13 @@ async fn run(
                         }
                         host = *back;
                     }
-                    Err(failure) => return conclude(app, connector, &claim, &mut back, Ok(Err(failure)), log, true).await,
+                    Err(failure) => {
+                        let end = refused(app, connector, &claim, &back, failure);
+                        return conclude(app, connector, &claim, &mut back, false, end, log).await;
+                    }
                 }
             }
-            Decision::Finish(_) => {
+            Decision::Finish(end) => {
                 // Time on the wall is mostly the provider's.
                 let crash = match &ended {
                     Err(CallError::Limit { name: "wall-ms", .. }) => None,
@@ -216,7 +231,7 @@ async fn run(
                     _ => modules::Ended::Otherwise,
                 };
                 modules::ended(app, connector, how).await;
-                return conclude(app, connector, &claim, &mut back, ended, log, forced).await;
+                return conclude(app, connector, &claim, &mut back, ended.is_ok_and(|e| e.is_ok()), *end, log).await;
             }
         }
     }
@@ -233,6 +248,7 @@ fn facts(app: &App, connector: &Connector, claim: &Claim, host: &RunHost, may_re
         limited_until: seen.rate_limited_until,
         quota_until: host.session.quotas().iter().filter(|q| q.remaining == Some(0)).map(|q| q.reset_at).max(),
         stuck: stuck(claim, host),
+        by_hand: false,
         connector: format!("{} {}", connector.name, connector.manifest.version),
     }
 }
@@ -240,7 +256,7 @@ fn facts(app: &App, connector: &Connector, claim: &Claim, host: &RunHost, may_re
 /// Whether nothing came of the run so far: no cursor, no entry, no state.
 fn stuck(claim: &Claim, host: &RunHost) -> bool {
     let Counts { inserted, updated, deleted, .. } = host.counts;
-    let recorded = host.sink.as_ref().is_some_and(|s| !s.ingest.is_empty()) || host.pending.is_some();
+    let recorded = host.sink.as_ref().is_some_and(|s| !s.ingest.is_empty()) || host.pending.is_some() || host.held.is_some();
     host.task.cursor == claim.cursor
         && inserted + updated + deleted == 0
         && !recorded
@@ -248,23 +264,23 @@ fn stuck(claim: &Claim, host: &RunHost) -> bool {
         && host.undo_keys.is_empty()
 }
 
-/// Reads the table once more with all facts, commits, and acts on the app where the table says so.
+/// No key for this run: what the table says of that.
+fn refused(app: &App, connector: &Connector, claim: &Claim, host: &RunHost, failure: Failure) -> End {
+    outcome::settle(&Ok(Err(failure)), &facts(app, connector, claim, host, false), app.random.as_ref())
+}
+
+/// Commits the end (with what was recorded since the last checkpoint when `kept`), and acts on the app where the table says so.
 async fn conclude(
     app: &Arc<App>,
     connector: &Connector,
     claim: &Claim,
     host: &mut RunHost,
-    ended: outcome::Ended,
+    kept: bool,
+    end: End,
     log: Vec<LogLine>,
-    forced: bool,
 ) -> Result<Done, CommitError> {
-    let facts = Facts { can_refresh: false, ..facts(app, connector, claim, host, !forced) };
-    let Decision::Finish(end) = outcome::decide(&ended, &facts, app.random.as_ref()) else {
-        return Err(CommitError::Fatal("the failure table asked for a second retry".to_owned()));
-    };
-    let kept = matches!(ended, Ok(Ok(_)));
     if let Some(flag) = &end.flag {
-        tracing::warn!(connection = %claim.connection.public_id, excerpt = host.session.seen().excerpt, "{flag}");
+        tracing::warn!(connection = %claim.connection.public_id, excerpt = host.session.excerpt(), "{flag}");
     }
     let quotas = host
         .session
@@ -280,7 +296,7 @@ async fn conclude(
         })
         .collect();
     let mut log = log;
-    if let (false, Some(excerpt)) = (kept, host.session.seen().excerpt) {
+    if let (false, Some(excerpt)) = (kept, host.session.excerpt()) {
         log.push(LogLine { at: app.now(), level: sluice_sandbox::Level::Info, text: format!("last answer: {excerpt}") });
     }
     let problems = std::mem::take(&mut host.problems);
@@ -381,6 +397,7 @@ fn build(
         counts: Counts::default(),
         undo_state: BTreeMap::new(),
         undo_keys: BTreeMap::new(),
+        held: None,
         pending: None,
         as_of: now,
         reported: None,

@@ -1,9 +1,10 @@
 //! What a connector sees of this program while it runs: requests through the gate, keys from the vault, entries into a batch, checkpoints into
 //! the store.
 //!
-//! Nothing that a guest records is written before a checkpoint; each checkpoint is one batch, submitted at once and awaited only by the next, so
-//! that fetching goes on while the disk works. Once a commit was fenced off (the person disconnected, the lease was lost), every later one is
-//! refused, and the run ends.
+//! Nothing that a guest records is written before a checkpoint; each checkpoint is one batch, awaited only by the next, so that fetching goes on
+//! while the disk works. It is submitted as soon as the run shows that it goes on (it asks for something or records something); one after which
+//! nothing comes is committed together with the run's end, so that a short run waits for the disk once. Once a commit was fenced off (the person
+//! disconnected, the lease was lost), every later one is refused, and the run ends.
 
 use super::events::{RunEvent, RunEvents};
 use sluice_gate::Session;
@@ -86,6 +87,9 @@ pub struct RunHost {
     /// What changed since the last checkpoint, as it was before: what a failed attempt leaves behind is taken back.
     pub(super) undo_state: BTreeMap<String, Option<Vec<u8>>>,
     pub(super) undo_keys: BTreeMap<String, Option<Vec<u8>>>,
+    /// The latest checkpoint, until it is known whether it is the last.
+    pub(super) held: Option<Batch>,
+    /// The checkpoint that is being committed. Never beside one that is held.
     pub(super) pending: Option<Pending>,
     pub(super) as_of: i64,
     pub(super) reported: Option<std::time::Instant>,
@@ -95,6 +99,13 @@ pub struct RunHost {
 impl RunHost {
     fn events(&self) -> &RunEvents {
         &self.app.events
+    }
+
+    /// The run goes on after its checkpoint, so that one is a commit of its own.
+    fn go_on(&mut self) {
+        if let (Some(batch), Some(sink)) = (self.held.take(), &self.sink) {
+            self.pending = Some(sink.store.submit(batch));
+        }
     }
 
     /// Waits for the checkpoint before; remembers the first that failed.
@@ -157,7 +168,15 @@ impl RunHost {
         if !keep_tail {
             self.drop_tail();
         }
-        let Some(batch) = self.batch(None, Some(finish)) else { return Ok(self.counts) };
+        let held = self.held.take();
+        let Some(mut batch) = self.batch(None, Some(finish)) else { return Ok(self.counts) };
+        if let Some(mut last) = held {
+            // Nothing was asked or recorded since; what the connector keeps for itself may have changed.
+            last.ops.append(&mut batch.ops);
+            last.state.append(&mut batch.state);
+            last.guest_keys.append(&mut batch.guest_keys);
+            batch = Batch { requests: batch.requests, finish: batch.finish, ..last };
+        }
         let Some(store) = self.sink.as_ref().map(|s| s.store.clone()) else { return Ok(self.counts) };
         let done = store.commit(batch).await?;
         add(&mut self.counts, done.counts);
@@ -221,6 +240,7 @@ impl Host for RunHost {
     }
 
     async fn fetch(&mut self, request: Request) -> Result<Response, FetchError> {
+        self.go_on();
         let cancel = self.cancel.clone();
         tokio::select! {
             biased;
@@ -230,6 +250,7 @@ impl Host for RunHost {
     }
 
     async fn fetch_all(&mut self, requests: Vec<Request>) -> Vec<Result<Response, FetchError>> {
+        self.go_on();
         let count = requests.len();
         let cancel = self.cancel.clone();
         tokio::select! {
@@ -281,13 +302,13 @@ impl Host for RunHost {
     }
 
     fn record(&mut self, entries: Vec<Entry>) -> Result<(), RecordError> {
+        self.go_on();
         self.room(entries.len())?;
-        self.check_all(&entries)?;
         let Some(sink) = &mut self.sink else { return Ok(()) };
-        for (index, entry) in (0_u32..).zip(&entries) {
-            sink.ingest.record(entry).map_err(|why| RecordError::Rejected(vec![(index, why)]))?;
-        }
-        Ok(())
+        let Err((index, why)) = sink.ingest.record_all(&entries) else { return Ok(()) };
+        // All that is wrong is told, with what was probably meant.
+        self.check_all(&entries)?;
+        Err(RecordError::Rejected(vec![(index, why)]))
     }
 
     fn replace_window(
@@ -298,6 +319,7 @@ impl Host for RunHost {
         past: Moment,
         entries: Vec<Entry>,
     ) -> Result<(), RecordError> {
+        self.go_on();
         self.room(entries.len())?;
         validate::check_window(&self.manifest, metric, series, &first, &past, &entries).map_err(|why| RecordError::Rejected(vec![why]))?;
         let Some(sink) = &mut self.sink else { return Ok(()) };
@@ -305,12 +327,14 @@ impl Host for RunHost {
     }
 
     fn retract(&mut self, metric: &str, id: &str) -> Result<(), RecordError> {
+        self.go_on();
         self.room(1)?;
         let Some(sink) = &mut self.sink else { return Ok(()) };
         sink.ingest.retract(metric, id).map_err(|why| RecordError::Rejected(vec![(0, why)]))
     }
 
     fn label_series(&mut self, metric: &str, series: &str, label: &str) {
+        self.go_on();
         if let Some(sink) = &mut self.sink
             && let Err(why) = sink.ingest.label(metric, series, label)
         {
@@ -325,6 +349,7 @@ impl Host for RunHost {
         if cursor.as_ref().is_some_and(|c| c.len() > MAX_CURSOR) {
             return Err(CheckpointError::TooLarge(MAX_CURSOR as u64));
         }
+        self.go_on();
         self.settle().await.map_err(|error| match error {
             CommitError::Fenced => CheckpointError::Cancelled,
             other => CheckpointError::Other(other.to_string()),
@@ -336,9 +361,7 @@ impl Host for RunHost {
         let Some(batch) = self.batch(cursor, None) else {
             return Err(CheckpointError::Other("identify has nothing to checkpoint".to_owned()));
         };
-        if let Some(sink) = &self.sink {
-            self.pending = Some(sink.store.submit(batch));
-        }
+        self.held = Some(batch);
         Ok(())
     }
 

@@ -70,6 +70,7 @@ pub async fn identify(
         counts: Counts::default(),
         undo_state: BTreeMap::new(),
         undo_keys: BTreeMap::new(),
+        held: None,
         pending: None,
         as_of: now,
         reported: None,

@@ -40,6 +40,8 @@ pub struct Facts {
     pub quota_until: Option<i64>,
     /// Nothing was recorded, and the cursor is where it was.
     pub stuck: bool,
+    /// Somebody stopped this run; otherwise an interrupted one was stopped with the host.
+    pub by_hand: bool,
     /// The connector's name and version, for the operator's line.
     pub connector: String,
 }
@@ -89,16 +91,22 @@ pub struct End {
 
 /// Reads the table.
 pub fn decide(ended: &Ended, facts: &Facts, random: &dyn Random) -> Decision {
-    let failure = match ended {
-        Ok(Ok(outcome)) => return finish(well(*outcome, facts, random)),
-        Ok(Err(failure)) => failure.clone(),
-        Err(CallError::Cancelled) => return finish(cancelled(facts)),
-        Err(error) => return finish(broken(error, facts, random)),
-    };
-    if failure.kind == FailureKind::Unauthorized && facts.unauthorized_seen && facts.can_refresh {
-        return Decision::RefreshAndRetry;
+    match ended {
+        Ok(Err(failure)) if failure.kind == FailureKind::Unauthorized && facts.unauthorized_seen && facts.can_refresh => {
+            Decision::RefreshAndRetry
+        }
+        _ => Decision::Finish(Box::new(settle(ended, facts, random))),
     }
-    finish(failed(failure, facts, random))
+}
+
+/// The row of the table for an end that nothing more is tried against.
+pub fn settle(ended: &Ended, facts: &Facts, random: &dyn Random) -> End {
+    match ended {
+        Ok(Ok(outcome)) => well(*outcome, facts, random),
+        Ok(Err(failure)) => failed(failure.clone(), facts, random),
+        Err(CallError::Cancelled) => cancelled(facts, random),
+        Err(error) => broken(error, facts, random),
+    }
 }
 
 /// An outcome in one word, as tables and programs read it.
@@ -121,10 +129,6 @@ pub fn word(outcome: RunOutcome) -> &'static str {
         },
         _ => "interrupted",
     }
-}
-
-fn finish(end: End) -> Decision {
-    Decision::Finish(Box::new(end))
 }
 
 fn well(outcome: Outcome, facts: &Facts, random: &dyn Random) -> End {
@@ -152,15 +156,19 @@ fn well(outcome: Outcome, facts: &Facts, random: &dyn Random) -> End {
     }
 }
 
-fn cancelled(facts: &Facts) -> End {
+fn cancelled(facts: &Facts, random: &dyn Random) -> End {
+    let (next_due, why) = match facts.by_hand {
+        true => (facts.now + backoff::regular(random, facts.every_ms), "it was stopped by hand"),
+        false => (facts.now, "the run before was interrupted"),
+    };
     End {
         outcome: RunOutcome::Interrupted,
         failure: None,
         state: ConnectionState::Ok,
         message: None,
         url: None,
-        next_due: Some(facts.now),
-        next_reason: "the run before was interrupted".to_owned(),
+        next_due: Some(next_due),
+        next_reason: why.to_owned(),
         attempts: facts.attempts,
         flag: None,
         app: None,

@@ -138,6 +138,13 @@ fn an_interrupted_run_is_due_again_at_once() {
 }
 
 #[test]
+fn a_run_that_somebody_stopped_comes_again_on_schedule_only() {
+    let end = end(Err(CallError::Cancelled), &Facts { by_hand: true, ..facts() });
+    assert_eq!(end.outcome, RunOutcome::Interrupted);
+    assert!(end.next_due.unwrap() >= NOW + HOUR - HOUR / 20);
+}
+
+#[test]
 fn one_connections_word_never_pauses_an_app() {
     let app_wide = Failure { scope: FailureScope::App, ..failure(K::Misconfigured) };
     let end = end(Ok(Err(app_wide)), &facts());

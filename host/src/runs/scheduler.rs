@@ -12,7 +12,7 @@
 use super::{
     backoff,
     events::RunEvent,
-    execute::{Left, execute},
+    execute::{Cancel, Left, execute},
 };
 use crate::app::App;
 use sluice_model::{Failure, FailureKind};
@@ -246,7 +246,14 @@ impl Working {
         self.slots.take(lease.app, lease.user);
         let app = self.app.clone();
         let cancel = self.cancel.child_token();
-        let handle = self.running.spawn(async move { execute(&app, claim, cancel).await });
+        let connection = claim.connection.id;
+        app.stops.began(connection, cancel.clone());
+        let all = self.cancel.clone();
+        let handle = self.running.spawn(async move {
+            let left = execute(&app, claim, Cancel { run: cancel, all }).await;
+            app.stops.ended(connection);
+            left
+        });
         self.leases.insert(handle.id(), lease);
     }
 

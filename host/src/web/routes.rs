@@ -88,6 +88,7 @@ fn table() -> Vec<Row> {
         get("/", Member, home::show),
         get("/connections/{id}", Member, connection::show),
         post("/connections/{id}/sync", Member, connection::sync),
+        post("/connections/{id}/stop", Member, connection::stop),
         get("/connections/{id}/disconnect", Member, disconnect::show),
         post("/connections/{id}/disconnect", Member, disconnect::submit),
         get("/connections/{id}/entries", Member, entries::show),

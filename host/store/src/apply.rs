@@ -1,7 +1,8 @@
 //! A batch, applied inside the writer's transaction: fence, entries, state, keys, cursor, the run's row, and at the end what is next.
 //!
-//! The fence is the first statement and does three things at once: it proves that lease and epoch are still the run's, it reserves change
-//! sequence numbers, and on a database with row locks it would take the lock. Nothing before it, so a zombie's batch costs one look-up.
+//! The fence is the first statement: it proves that lease and epoch are still the run's, and says where the connection's change sequence stands.
+//! There is one writer, so nothing moves between it and the last statement, which writes the sequence (a database with row locks would have to take
+//! the lock here). Nothing before it, so a zombie's batch costs one look-up.
 //!
 //! The run's id is reserved in memory and its row written once, at the end, with everything in it; a run that changed nothing usually needs
 //! no row at all, since it extends the one before it.
@@ -84,18 +85,16 @@ fn row_bytes(row: &crate::ingest::Row) -> usize {
 pub(crate) fn apply(conn: &Connection, state: &mut WriterState, prepared: &mut Prepared, now: i64) -> Result<(), StoreError> {
     let batch = &prepared.batch;
     let fence = batch.fence;
-    let reserve = i64::try_from(prepared.rows).unwrap_or(i64::MAX);
     let passed: Option<(i64, Option<i64>)> = conn
-        .prepare_cached("UPDATE connection SET seq = seq + ? WHERE id = ? AND epoch = ? AND owner = ? RETURNING seq, run")?
-        .query_row(params![reserve, fence.connection.0, fence.epoch, fence.owner], |row| Ok((row.get(0)?, row.get(1)?)))
+        .prepare_cached("SELECT seq, run FROM connection WHERE id = ? AND epoch = ? AND owner = ?")?
+        .query_row(params![fence.connection.0, fence.epoch, fence.owner], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    let Some((reserved, known)) = passed else { return Err(StoreError::Fenced) };
+    let Some((seq, known)) = passed else { return Err(StoreError::Fenced) };
     let run = known.unwrap_or_else(|| {
         state.run += 1;
         state.run
     });
-    let mut scope =
-        Scope { conn, connection: fence.connection.0, as_of: batch.as_of, run, seq: reserved - reserve, counts: Counts::default() };
+    let mut scope = Scope { conn, connection: fence.connection.0, as_of: batch.as_of, run, seq, counts: Counts::default() };
     for op in &batch.ops {
         match &op.0 {
             Kind::Merge(group) => merge::merge(&mut scope, group)?,

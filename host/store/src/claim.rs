@@ -183,17 +183,21 @@ struct Leased {
 fn lease(conn: &Database, state: &mut WriterState, incarnation: i64, connection: i64, now: i64) -> Result<Option<Leased>, StoreError> {
     state.lease += 1;
     let owner = incarnation << 32 | (state.lease & 0xFFFF_FFFF);
+    // Read, then written: RETURNING would make a table of its own for each row.
     let epoch: Option<i64> = conn
-        .prepare_cached(
-            "UPDATE connection SET owner = ?, leased_at = ?, run = NULL WHERE id = ? AND owner = 0 AND erasing = 0 RETURNING epoch",
-        )?
-        .query_row(params![owner, now, connection], |row| row.get(0))
+        .prepare_cached("SELECT epoch FROM connection WHERE id = ? AND owner = 0 AND erasing = 0")?
+        .query_row([connection], |row| row.get(0))
         .optional()?;
+    if epoch.is_some() {
+        conn.prepare_cached("UPDATE connection SET owner = ?, leased_at = ?, run = NULL WHERE id = ?")?.execute(params![
+            owner, now, connection
+        ])?;
+    }
     let (reason, attempts) = conn
-        .prepare_cached(
-            "UPDATE work SET due = NULL, priority = 0 WHERE connection = ? AND kind = 'sync' AND subject = 0 RETURNING reason, attempts",
-        )?
+        .prepare_cached("SELECT reason, attempts FROM work WHERE connection = ? AND kind = 'sync' AND subject = 0")?
         .query_row([connection], |row| Ok((parse_reason(row.get_ref(0)?.as_str().unwrap_or("")), row.get(1)?)))?;
+    conn.prepare_cached("UPDATE work SET due = NULL, priority = 0 WHERE connection = ? AND kind = 'sync' AND subject = 0")?
+        .execute([connection])?;
     let fence = |epoch| Fence { connection: ConnectionId(connection), epoch, owner };
     Ok(epoch.map(|epoch| Leased { fence: fence(epoch), reason, attempts }))
 }

@@ -1,7 +1,8 @@
 //! Folding: stale day counters made right again from their entries.
 //!
-//! A commit only marks the days that it touched. Right after, when the writer has nothing else to do, the marked ones are folded, one scan
-//! for all that lie together; until then the views read them from the entries themselves, so what is read is always right. Metrics whose
+//! What was only added to a day is counted in the commit itself ([`crate::tally`]). A day that lost or changed something is marked there, and
+//! folded right after, when the writer has nothing else to do, one scan for all that lie together; until then the views read it from the
+//! entries themselves, so what is read is always right. Metrics whose
 //! identity is the day need none of this: their one entry is the day.
 //!
 //! A slice folds at most [`SLICE`] days. It reads the entries between the first and the last start that ever counted for those days; where
@@ -14,21 +15,22 @@ use std::collections::HashMap;
 /// Days of one slice: a slice of them costs about as much as a group of entries.
 const SLICE: i64 = 2_000;
 
+/// What a day comes to. Entries are added in the order of their keys.
 #[derive(Clone, Copy, Default)]
-struct Sums {
-    n: u64,
+pub(crate) struct Sums {
+    pub n: u64,
     sum: f64,
     /// What rounding lost of `sum` (Neumaier), so that a day of a million small values adds up.
     lost: f64,
-    min: f64,
-    max: f64,
-    last: f64,
-    lo: i64,
-    hi: i64,
+    pub min: f64,
+    pub max: f64,
+    pub last: f64,
+    pub lo: i64,
+    pub hi: i64,
 }
 
 impl Sums {
-    fn add(&mut self, value: f64, start: i64) {
+    pub(crate) fn add(&mut self, value: f64, start: i64) {
         let sum = self.sum + value;
         self.lost += if self.sum.abs() >= value.abs() { (self.sum - sum) + value } else { (value - sum) + self.sum };
         self.sum = sum;
@@ -43,7 +45,7 @@ impl Sums {
         self.n += 1;
     }
 
-    fn total(&self) -> f64 {
+    pub(crate) fn total(&self) -> f64 {
         let total = self.sum + self.lost;
         // Sums beyond what a float holds stay what they are; the correction would be no number.
         if total.is_finite() { total } else { self.sum.clamp(f64::MIN, f64::MAX) }

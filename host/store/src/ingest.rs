@@ -154,18 +154,41 @@ impl Ingest {
     /// # Errors
     /// Why it was refused, for the connector's author.
     pub fn record(&mut self, entry: &Entry) -> Result<(), String> {
-        let info = self.find(&entry.metric)?;
-        let mut row = self.row(&info, entry)?;
-        let next = self.ops.len();
-        let (at, known) = self.open.entry(info.id).or_insert_with(|| (next, HashMap::new()));
-        if *at == next {
-            self.ops.push(Op(Kind::Merge(merge(&info, self.rank, None))));
+        self.record_all(std::slice::from_ref(entry)).map_err(|(_, why)| why)
+    }
+
+    /// Takes entries, all of them or none.
+    ///
+    /// # Errors
+    /// The index of the first that was refused, and why, for the connector's author.
+    pub fn record_all(&mut self, entries: &[Entry]) -> Result<(), (u32, String)> {
+        let mut rows = Vec::with_capacity(entries.len());
+        let mut latest: Option<MetricInfo> = None;
+        for (index, entry) in (0_u32..).zip(entries) {
+            let info = match latest.take() {
+                Some(info) if info.metric.name == entry.metric => info,
+                _ => self.find(&entry.metric).map_err(|why| (index, why))?,
+            };
+            rows.push((info.id, self.row(&info, entry).map_err(|why| (index, why))?));
+            latest = Some(info);
         }
-        if let Some(Op(Kind::Merge(group))) = self.ops.get_mut(*at) {
-            row.series = number(&mut group.series, known, entry.series.as_deref().unwrap_or(""));
-            group.rows.push(row);
+        let mut rows = rows.into_iter().zip(entries).peekable();
+        while let Some(((id, _), entry)) = rows.peek() {
+            let (id, info) = (*id, self.find(&entry.metric).map_err(|why| (0, why))?);
+            let next = self.ops.len();
+            let (at, known) = self.open.entry(id).or_insert_with(|| (next, HashMap::new()));
+            if *at == next {
+                self.ops.push(Op(Kind::Merge(merge(&info, self.rank, None))));
+            }
+            let Some(Op(Kind::Merge(group))) = self.ops.get_mut(*at) else { break };
+            // As many as follow of the same metric.
+            while let Some(((_, mut row), entry)) = rows.next_if(|((of, _), _)| *of == id) {
+                row.series = number(&mut group.series, known, entry.series.as_deref().unwrap_or(""));
+                group.rows.push(row);
+                self.len += 1;
+                self.bytes = self.bytes.saturating_add(usize::try_from(weight(entry)).unwrap_or(usize::MAX));
+            }
         }
-        self.grow(entry);
         Ok(())
     }
 
@@ -333,6 +356,10 @@ fn merge(info: &MetricInfo, rank: u8, window: Option<Window>) -> Merge {
 }
 
 fn number(series: &mut Vec<String>, known: &mut HashMap<String, u32>, name: &str) -> u32 {
+    // Without a dimension, the usual case, there is one name.
+    if series.first().is_some_and(|first| first == name) {
+        return 0;
+    }
     if let Some(at) = known.get(name) {
         return *at;
     }

@@ -377,7 +377,7 @@ fn new(scope: &mut Scope<'_>, op: &Merge, tally: &mut Tally<'_>, statements: &mu
     }
     scope.seq += 1;
     scope.counts.inserted += 1;
-    tally.added(row.series, row.day, row.start);
+    tally.added(row.series, row.day, row.start, row.value);
     if row.more.is_some() {
         more(scope, op, row, row.start)?;
     }
@@ -415,7 +415,7 @@ fn update(
     if !old.gone {
         tally.removed(old.series, old.day, old.start);
     }
-    tally.added(row.series, day, row.start);
+    tally.added(row.series, day, row.start, row.value);
     if row.digest != old.digest || old.start != row.start {
         more(scope, op, row, old.start)?;
     }

@@ -1,9 +1,12 @@
 //! What a merge changed, by series and by day, gathered in memory and written once.
 //!
-//! A series row counts its live entries and knows the first and the last. A day row is only marked stale here, with the range of starts that
-//! may count for it; [`crate::days`] folds it afterwards. Each touched series and day costs one statement a batch, whatever the rows.
+//! A series row counts its live entries and knows the first and the last. A day that was only added to, which is what most polls do, is counted
+//! here and now, and so does not cost a second reading of what it held before. A day that lost or changed something is marked stale, with the range
+//! of starts that may count for it; [`crate::days`] folds it afterwards. Each touched series and day costs one statement a batch, whatever the
+//! rows.
 
 use crate::StoreError;
+use crate::days::Sums;
 use rusqlite::{Connection, params};
 use std::collections::HashMap;
 
@@ -23,9 +26,18 @@ pub(crate) struct Tally<'a> {
     /// By name; made when a stored row's series is first asked for.
     numbers: Option<HashMap<String, u32>>,
     series: Vec<Series>,
-    days: HashMap<(u32, i32), (i64, i64)>,
+    days: HashMap<(u32, i32), Touched>,
     /// The latest day touched: sorted rows mostly stay in it.
-    latest: Option<((u32, i32), (i64, i64))>,
+    latest: Option<((u32, i32), Touched)>,
+}
+
+/// What happened to a day.
+#[derive(Clone, Copy, Default)]
+struct Touched {
+    /// Of what was added.
+    sums: Sums,
+    /// Of what was taken away.
+    removed: Option<(i64, i64)>,
 }
 
 fn widen(range: &mut Option<(i64, i64)>, start: i64) {
@@ -56,18 +68,19 @@ impl<'a> Tally<'a> {
         at
     }
 
-    pub(crate) fn added(&mut self, series: u32, day: i32, start: i64) {
+    /// Counts an entry that is there now. Of those of one day, the last to be added is the last of the day.
+    pub(crate) fn added(&mut self, series: u32, day: i32, start: i64, value: f64) {
         let entry = self.entry(series);
         entry.count += 1;
         widen(&mut entry.added, start);
-        self.touch(series, day, start);
+        self.touch(series, day).sums.add(value, start);
     }
 
     pub(crate) fn removed(&mut self, series: u32, day: i32, start: i64) {
         let entry = self.entry(series);
         entry.count -= 1;
         widen(&mut entry.removed, start);
-        self.touch(series, day, start);
+        widen(&mut self.touch(series, day).removed, start);
     }
 
     fn entry(&mut self, series: u32) -> &mut Series {
@@ -80,22 +93,18 @@ impl<'a> Tally<'a> {
         &mut self.series[at]
     }
 
-    fn touch(&mut self, series: u32, day: i32, start: i64) {
+    fn touch(&mut self, series: u32, day: i32) -> &mut Touched {
         let key = (series, day);
-        if let Some((latest, range)) = &mut self.latest
-            && *latest == key
-        {
-            *range = (range.0.min(start), range.1.max(start));
-            return;
+        if self.latest.as_ref().is_none_or(|(latest, _)| *latest != key) {
+            self.settle();
+            self.latest = Some((key, self.days.remove(&key).unwrap_or_default()));
         }
-        self.settle();
-        self.latest = Some((key, (start, start)));
+        &mut self.latest.get_or_insert((key, Touched::default())).1
     }
 
     fn settle(&mut self) {
-        if let Some((key, (lo, hi))) = self.latest.take() {
-            let range = self.days.entry(key).or_insert((lo, hi));
-            *range = (range.0.min(lo), range.1.max(hi));
+        if let Some((key, touched)) = self.latest.take() {
+            self.days.insert(key, touched);
         }
     }
 
@@ -111,19 +120,50 @@ impl<'a> Tally<'a> {
             write_series(conn, connection, metric, self.name(number), series)?;
         }
         if days && !self.days.is_empty() {
-            let mut touched: Vec<_> = self.days.iter().map(|((series, day), range)| (self.name(*series), *day, *range)).collect();
-            touched.sort_unstable();
-            let mut mark = conn.prepare_cached(
-                "INSERT INTO day (connection, metric, key, day, lo, hi, stale) VALUES (?, ?, ?, ?, ?, ?, 1)
-                 ON CONFLICT DO UPDATE SET stale = 1, lo = min(lo, excluded.lo), hi = max(hi, excluded.hi)
-                 WHERE stale = 0 OR excluded.lo < lo OR excluded.hi > hi",
-            )?;
-            for (name, day, (lo, hi)) in touched {
-                mark.execute(params![connection, metric, name, day, lo, hi])?;
+            let mut touched: Vec<_> = self.days.iter().map(|((series, day), touched)| (self.name(*series), *day, touched)).collect();
+            touched.sort_unstable_by_key(|(name, day, _)| (*name, *day));
+            for (name, day, touched) in touched {
+                write_day(conn, connection, metric, name, day, touched)?;
             }
         }
         Ok(())
     }
+}
+
+fn write_day(conn: &Connection, connection: i64, metric: i64, key: &str, day: i32, touched: &Touched) -> Result<(), StoreError> {
+    let sums = &touched.sums;
+    if let Some((lo, hi)) = touched.removed {
+        let (lo, hi) = if sums.n > 0 { (lo.min(sums.lo), hi.max(sums.hi)) } else { (lo, hi) };
+        conn.prepare_cached(
+            "INSERT INTO day (connection, metric, key, day, lo, hi, stale) VALUES (?, ?, ?, ?, ?, ?, 1)
+             ON CONFLICT DO UPDATE SET stale = 1, lo = min(lo, excluded.lo), hi = max(hi, excluded.hi)
+             WHERE stale = 0 OR excluded.lo < lo OR excluded.hi > hi",
+        )?
+        .execute(params![connection, metric, key, day, lo, hi])?;
+        return Ok(());
+    }
+    // Which of two at the same instant is the last, and what a sum beyond all floats is, is for folding to find out. What stands in a stale row is
+    // not looked at.
+    conn.prepare_cached(
+        "INSERT INTO day (connection, metric, key, day, lo, hi, stale, n, sum, min, max, last) VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?)
+         ON CONFLICT DO UPDATE SET stale = stale = 1 OR excluded.hi = hi OR abs(sum + excluded.sum) > 1e308, n = n + excluded.n,
+           sum = CASE WHEN stale = 1 THEN 0 ELSE sum + excluded.sum END, min = min(min, excluded.min), max = max(max, excluded.max),
+           last = CASE WHEN excluded.hi > hi THEN excluded.last ELSE last END, lo = min(lo, excluded.lo), hi = max(hi, excluded.hi)",
+    )?
+    .execute(params![
+        connection,
+        metric,
+        key,
+        day,
+        sums.lo,
+        sums.hi,
+        i64::try_from(sums.n).unwrap_or(i64::MAX),
+        sums.total(),
+        sums.min,
+        sums.max,
+        sums.last
+    ])?;
+    Ok(())
 }
 
 fn write_series(conn: &Connection, connection: i64, metric: i64, key: &str, series: &Series) -> Result<(), StoreError> {

@@ -24,7 +24,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::TryRecvError;
 
 /// The instance's name.
 const NAME: &str = "bench";
@@ -34,6 +34,8 @@ const OF_ONE: usize = 4;
 const AT_ONCE: usize = 200;
 /// Longer than any round: next runs and what waits for its round.
 const FAR_MS: i64 = 30 * 86_400_000;
+/// Between two looks at what has ended; a round takes about a second.
+const LOOK: Duration = Duration::from_millis(1);
 /// No round takes that long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -70,7 +72,8 @@ impl Host {
         };
         let app = App::open(config::load(&file, true, &overrides)?, Surroundings::system()).await?.app;
         if app.modules.get(NAME).is_none() {
-            let lines: Vec<&str> = app.modules.listing().iter().map(|listing| listing.line.as_str()).collect();
+            let listing = app.modules.listing();
+            let lines: Vec<&str> = listing.iter().map(|one| one.line.as_str()).collect();
             return Err(format!("the connector does not run: {}", lines.join("; ")).into());
         }
         let linked = link(&app, connections).await?;
@@ -90,15 +93,18 @@ impl Host {
         // Each run tells two things, that it began and that it ended; what the channel dropped for a slow listener counts as well.
         let mut waits = 2 * due.len() as u64;
         let watch = async {
+            // Looked at now and then: a listener that waits would have each run wake a thread for it.
+            let mut look = tokio::time::interval(LOOK);
             while waits > 0 {
-                match events.recv().await {
+                match events.try_recv() {
                     Ok(RunEvent::Finished { outcome, message, .. }) if outcome != "complete" => {
                         return Err(Fault::from(format!("a run ended as {outcome}: {}", message.unwrap_or_default())));
                     }
                     Ok(RunEvent::Started { .. } | RunEvent::Finished { .. }) => waits = waits.saturating_sub(1),
                     Ok(_) => {}
-                    Err(RecvError::Lagged(missed)) => waits = waits.saturating_sub(missed),
-                    Err(RecvError::Closed) => return Err("the host ended".into()),
+                    Err(TryRecvError::Lagged(missed)) => waits = waits.saturating_sub(missed),
+                    Err(TryRecvError::Empty) => drop(look.tick().await),
+                    Err(TryRecvError::Closed) => return Err("the host ended".into()),
                 }
             }
             Ok(())
@@ -160,7 +166,7 @@ async fn link(app: &Arc<App>, count: usize) -> Result<Vec<ConnectionId>, Fault> 
     Ok(linked)
 }
 
-/// The runtime of a host: what the program itself makes.
-pub fn runtime() -> Result<tokio::runtime::Runtime, Fault> {
-    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+/// A runtime as the program itself makes one; its threads are named, so that a profiler tells the sides apart.
+pub fn runtime(name: &str) -> Result<tokio::runtime::Runtime, Fault> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().thread_name(name).build()?)
 }

@@ -19,7 +19,7 @@ pub fn measure(place: &Place) -> Result<Vec<Figure>, Fault> {
     fill(&many, MANY)?;
     let open = |folder: &Path| Store::open(folder, Arc::new(plain::now), Arc::new(sluice_vault::OsRandom));
     let (few, many) = (open(&few)?, open(&many)?);
-    host::runtime()?.block_on(async {
+    host::runtime("host")?.block_on(async {
         let now = plain::now();
         let (few_host, many_host) = (few.start_incarnation(now, now + 600_000).await?, many.start_incarnation(now, now + 600_000).await?);
         let (mut thousand, mut million, mut ratios) = (Vec::new(), Vec::new(), Vec::new());

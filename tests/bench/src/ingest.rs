@@ -34,7 +34,7 @@ pub fn measure(place: &Place) -> Result<Vec<Figure>, Fault> {
         }
         Ok(began.elapsed().as_secs_f64())
     };
-    host::runtime()?.block_on(async {
+    host::runtime("host")?.block_on(async {
         let host = Host::start(place, "ingest", &simulator, ROWS, PAGES, ROUNDS + 1).await?;
         let (mut ours, mut plainly, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
         for round in 0..=ROUNDS {

@@ -97,12 +97,23 @@ impl Judge {
         Ok(())
     }
 
-    pub(super) fn window(first: Moment, past: Moment) -> Result<(), String> {
+    pub(super) fn window(metric: &Metric, first: Moment, past: Moment) -> Result<(), String> {
         match (first, past) {
+            (Moment::Instant(_), Moment::Instant(_)) if metric.identity == Identity::Day => {
+                Err(format!("the identity of {} is the day: give days as bounds of the window", metric.name))
+            }
             (Moment::Instant(a), Moment::Instant(b)) if a < b => Ok(()),
             (Moment::Day(a), Moment::Day(b)) if a < b => Ok(()),
             _ => Err("a window is two instants or two days, the earlier first".to_owned()),
         }
+    }
+
+    pub(super) fn retract(&self, metric: &str, id: &str) -> Result<(), String> {
+        sluice_model::validate::check_retract(&self.manifest, metric, id)
+    }
+
+    pub(super) fn label(&self, metric: &str, series: &str, label: &str) -> Result<(), String> {
+        sluice_model::validate::check_label(&self.manifest, metric, series, label)
     }
 }
 

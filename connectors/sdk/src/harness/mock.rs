@@ -210,8 +210,9 @@ impl Backend for Mock<'_, '_> {
         entries: Vec<Entry>,
     ) -> Result<(), RecordError> {
         self.call(|m| {
-            let identity = m.bed.judge.metric(metric).map_err(RecordError::Other)?.identity;
-            Judge::window(first, past).map_err(RecordError::Other)?;
+            let declared = m.bed.judge.metric(metric).map_err(RecordError::Other)?;
+            let identity = declared.identity;
+            Judge::window(declared, first, past).map_err(RecordError::Other)?;
             let judged = (0..).zip(&entries).filter_map(|(index, entry)| {
                 let verdict = m.bed.judge.entry(entry).and_then(|_| Judge::inside(entry, metric, series, first, past));
                 verdict.err().map(|why| (index, why))
@@ -224,14 +225,18 @@ impl Backend for Mock<'_, '_> {
     }
     fn retract(&mut self, metric: &str, id: &str) -> Result<(), RecordError> {
         self.call(|m| {
-            m.bed.judge.metric(metric).map_err(RecordError::Other)?;
+            m.bed.judge.retract(metric, id).map_err(RecordError::Other)?;
             m.take_in(1)?;
             m.ops.push(Op::Retract { metric: metric.to_owned(), id: id.to_owned() });
             Ok(())
         })
     }
     fn label_series(&mut self, metric: &str, series: &str, label: &str) {
-        self.call(|m| m.ops.push(Op::Label { metric: metric.to_owned(), series: series.to_owned(), label: label.to_owned() }));
+        self.call(|m| match m.bed.judge.label(metric, series, label) {
+            Ok(()) => m.ops.push(Op::Label { metric: metric.to_owned(), series: series.to_owned(), label: label.to_owned() }),
+            // A host passes over it without a word; an author should find out.
+            Err(why) => m.log.push(format!("{:?}: a label was refused: {why}", Level::Warn)),
+        });
     }
     fn checkpoint(&mut self, cursor: Option<&str>) -> Result<(), CheckpointError> {
         self.call(|m| {

@@ -22,6 +22,10 @@ fn each_form_of_a_secret_is_found() {
         ("json, unicode and slashes", r#"s3cr\/t+\"\u00e9\\&=x~y 7"#.into()),
         ("json, safe for html", r#"s3cr\/t+\"\u00e9\\\u0026=x~y 7"#.into()),
         ("html", "s3cr/t+&quot;é\\&amp;=x~y 7".into()),
+        ("percent, everything", SECRET.bytes().map(|b| format!("%{b:02X}")).collect()),
+        ("percent, everything in lower case", SECRET.bytes().map(|b| format!("%{b:02x}")).collect()),
+        ("json, everything", SECRET.chars().map(|c| format!("\\u{:04x}", u32::from(c))).collect()),
+        ("json, everything in upper case", SECRET.chars().map(|c| format!("\\u{:04X}", u32::from(c))).collect()),
         ("hex", hex.clone()),
         ("HEX", hex.to_uppercase()),
     ] {

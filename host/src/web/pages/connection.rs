@@ -124,6 +124,12 @@ pub async fn sync(State(web): State<Shared>, member: Member, Path(id): Path<Stri
     Ok(reply::see_other(&web.site.path(&format!("/connections/{id}?note={note}"))))
 }
 
+pub async fn stop(State(web): State<Shared>, member: Member, Path(id): Path<String>, _form: Form) -> Reply {
+    let connection = own_connection(&web, &member, &id).await?;
+    let note = if web.app.stops.stop(connection.id) { "stopping" } else { "over" };
+    Ok(reply::see_other(&web.site.path(&format!("/connections/{id}?note={note}"))))
+}
+
 /// A moment as a page shows it: a civil day has no time and no zone.
 pub fn moment(reader: &Reader, moment: Moment) -> When {
     match moment {

@@ -45,6 +45,7 @@ pub struct Card {
     pub next: Option<(When, String)>,
     pub last_data: Option<When>,
     pub can_sync: bool,
+    pub running: bool,
     /// Its key ends soon, and only the person can give another.
     pub ends: Option<When>,
 }
@@ -149,6 +150,7 @@ pub async fn card(web: &Shared, connection: &Connection, reader: &Reader, origin
         last_run,
         next,
         last_data: connection.last_data.map(|at| reader.when(at)),
+        running: connection.running,
         can_sync: !connection.running && !connection.state.needs_link() && runs,
         ends: ends.map(|at| reader.when(at)),
     })

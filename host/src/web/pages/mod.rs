@@ -26,11 +26,13 @@ use super::{
 use sluice_store::Connection;
 
 /// What a page says once, after something was done. The address carries a word from this list, never a text of anybody's.
-const NOTES: [(&str, &str); 11] = [
+const NOTES: [(&str, &str); 13] = [
     ("welcome", "Everything is set up. Link your first account below."),
     ("linked", "The account is linked. Its first run has begun: entries arrive as they are fetched."),
     ("linked-again", "Signed in again. The next run has begun."),
     ("sync", "A run is on its way."),
+    ("stopping", "The run is asked to stop. What it has stored stays; it comes again on schedule."),
+    ("over", "No run is under way."),
     ("already", "A run is already under way."),
     ("paused", "That has to be mended first: see below."),
     ("kept", "Disconnected. The keys are destroyed; the data stays until you delete it."),

@@ -9,7 +9,7 @@ fn page(series: &str, at: i64, value: f64) -> Entry {
 }
 
 #[tokio::test]
-async fn a_day_is_right_while_it_is_stale_and_after_it_is_folded() {
+async fn a_day_is_right_when_it_is_counted_while_it_is_stale_and_after_it_is_folded() {
     let f = Fixture::new().await;
     let fence = f.run("a").await;
     let noon = MIDNIGHT + 12 * HOUR;
@@ -31,11 +31,27 @@ async fn a_day_is_right_while_it_is_stale_and_after_it_is_folded() {
         ("y".to_owned(), "2026-11-21".to_owned(), 9.0, 1, 9.0, 9.0, 9.0, 9.0),
         ("x".to_owned(), "2026-11-22".to_owned(), 2.0, 1, 2.0, 2.0, 2.0, 2.0),
     ];
+    // What is only added to is counted in the commit.
+    let stale = || -> i64 { db.query_row("SELECT count(*) FROM day WHERE stale = 1", [], |row| row.get(0)).unwrap() };
+    assert_eq!((view(), stale()), (expected.to_vec(), 0));
+    f.record(fence, 20, &[page("x", noon + 2, -3.0), page("y", noon - 1, 5.0)]).await;
+    let expected = [
+        ("x".to_owned(), "2026-11-21".to_owned(), 2.0 / 3.0, 3, 2.0, -3.0, 4.0, -3.0),
+        ("y".to_owned(), "2026-11-21".to_owned(), 7.0, 2, 14.0, 5.0, 9.0, 9.0),
+        expected[2].clone(),
+    ];
+    assert_eq!((view(), stale()), (expected.to_vec(), 0));
+    // What changes makes its day stale.
+    f.record(fence, 30, &[page("x", noon, 2.5), page("y", noon - 1, 6.0)]).await;
+    let expected = [
+        ("x".to_owned(), "2026-11-21".to_owned(), 3.5 / 3.0, 3, 3.5, -3.0, 4.0, -3.0),
+        ("y".to_owned(), "2026-11-21".to_owned(), 7.5, 2, 15.0, 6.0, 9.0, 9.0),
+        expected[2].clone(),
+    ];
     assert_eq!(view(), expected);
     // Until the writer has had a quiet moment.
     for _ in 0..200 {
-        let stale: i64 = db.query_row("SELECT count(*) FROM day WHERE stale = 1", [], |row| row.get(0)).unwrap();
-        if stale == 0 {
+        if stale() == 0 {
             break;
         }
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
