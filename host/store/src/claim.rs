@@ -189,9 +189,8 @@ fn lease(conn: &Database, state: &mut WriterState, incarnation: i64, connection:
         .query_row([connection], |row| row.get(0))
         .optional()?;
     if epoch.is_some() {
-        conn.prepare_cached("UPDATE connection SET owner = ?, leased_at = ?, run = NULL WHERE id = ?")?.execute(params![
-            owner, now, connection
-        ])?;
+        conn.prepare_cached("UPDATE connection SET owner = ?, leased_at = ?, run = NULL WHERE id = ?")?
+            .execute(params![owner, now, connection])?;
     }
     let (reason, attempts) = conn
         .prepare_cached("SELECT reason, attempts FROM work WHERE connection = ? AND kind = 'sync' AND subject = 0")?

@@ -64,12 +64,8 @@ impl Host {
         );
         std::fs::write(&file, settings)?;
         let data = folder.join("data");
-        let overrides = Overrides {
-            modules: Some(modules),
-            data_dir: Some(data.clone()),
-            key_file: Some(folder.join("key")),
-            ..Overrides::default()
-        };
+        let overrides =
+            Overrides { modules: Some(modules), data_dir: Some(data.clone()), key_file: Some(folder.join("key")), ..Overrides::default() };
         let app = App::open(config::load(&file, true, &overrides)?, Surroundings::system()).await?.app;
         if app.modules.get(NAME).is_none() {
             let listing = app.modules.listing();
@@ -130,7 +126,12 @@ impl Host {
 async fn link(app: &Arc<App>, count: usize) -> Result<Vec<ConnectionId>, Fault> {
     let registered = app.store.app(NAME, "").await?;
     let people = try_join_all((0..count.div_ceil(OF_ONE)).map(|n| {
-        app.store.create_user(NewUser { name: format!("person {n}"), time_zone: "Europe/Berlin".to_owned(), password_hash: None, owner: false })
+        app.store.create_user(NewUser {
+            name: format!("person {n}"),
+            time_zone: "Europe/Berlin".to_owned(),
+            password_hash: None,
+            owner: false,
+        })
     }));
     let people: Vec<UserId> = people.await?;
     let due = app.now() + FAR_MS;

@@ -21,8 +21,9 @@ const FIRST_MS: i64 = 1_577_836_800_000;
 /// Measures.
 pub fn measure(place: &Place) -> Result<Vec<Figure>, Fault> {
     let simulator = place.simulator()?;
-    let rows: Vec<Row> =
-        (0..ROWS * PAGES).map(|n| Row { at: FIRST_MS + 60_000 * n.cast_signed(), value: (n % 1_000) as f64 + (n % 8) as f64 / 10.0 }).collect();
+    let rows: Vec<Row> = (0..ROWS * PAGES)
+        .map(|n| Row { at: FIRST_MS + 60_000 * n.cast_signed(), value: (n % 1_000) as f64 + (n % 8) as f64 / 10.0 })
+        .collect();
     let conn = plain::database(&place.make("ingest-plain")?)?;
     let mut upsert = conn.prepare(plain::UPSERT)?;
     let mut plain_round = |connection: i64| -> Result<f64, Fault> {

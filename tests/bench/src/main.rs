@@ -16,8 +16,8 @@ mod host;
 mod idle;
 mod ingest;
 mod instance;
-mod plain;
 mod place;
+mod plain;
 mod runs;
 mod start;
 

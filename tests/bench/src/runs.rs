@@ -52,7 +52,10 @@ impl Bare {
         // Jobs lie in the same tables as the host's; what they refer to is of no interest here.
         conn.execute_batch("PRAGMA foreign_keys = OFF; BEGIN")?;
         for connection in 1..=i64::try_from(CONNECTIONS)? {
-            conn.execute("INSERT INTO work (connection, kind, subject, app, user, due, reason) VALUES (?, 'sync', 0, 1, 1, 0, '')", [connection])?;
+            conn.execute(
+                "INSERT INTO work (connection, kind, subject, app, user, due, reason) VALUES (?, 'sync', 0, 1, 1, 0, '')",
+                [connection],
+            )?;
             conn.execute("INSERT INTO task (connection, kind, cursor) VALUES (?, 'sync', '1')", [connection])?;
         }
         conn.execute_batch("COMMIT")?;
@@ -104,7 +107,8 @@ fn commit(conn: &Connection, connection: i64, page: u64, rows: &[Row]) -> Result
         let mut upsert = conn.prepare_cached(plain::UPSERT)?;
         plain::write(&mut upsert, connection, rows, (page * ROWS).cast_signed(), now)?;
     }
-    conn.prepare_cached("UPDATE task SET cursor = ? WHERE connection = ? AND kind = 'sync'")?.execute(params![(page + 1).to_string(), connection])?;
+    conn.prepare_cached("UPDATE task SET cursor = ? WHERE connection = ? AND kind = 'sync'")?
+        .execute(params![(page + 1).to_string(), connection])?;
     conn.prepare_cached("UPDATE work SET due = ? WHERE connection = ? AND kind = 'sync' AND subject = 0")?
         .execute(params![now + 3_600_000, connection])?;
     conn.prepare_cached("COMMIT")?.execute([])?;

@@ -118,7 +118,7 @@ impl Copy {
 #[must_use]
 pub fn rows(database: &Connection, sql: &str) -> Vec<BTreeMap<String, Value>> {
     let mut statement = database.prepare(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
-    let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let read = statement.query_map([], |row| {
         let cell = |at: usize| -> rusqlite::Result<Value> {
             Ok(match row.get_ref(at)? {

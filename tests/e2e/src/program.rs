@@ -39,7 +39,6 @@ impl Output {
 
     /// Itself, when the code is that.
     #[track_caller]
-    #[allow(clippy::must_use_candidate)]
     pub fn exits(self, code: i32) -> Self {
         assert_eq!(self.code, code, "{self:?}");
         self
