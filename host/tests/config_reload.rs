@@ -73,7 +73,7 @@ async fn a_new_pin_runs_and_one_that_is_taken_back_stops() {
     fs::write(place.modules().join("mine.wasm"), &bytes).unwrap();
     place.settle("");
     let app = place.open().await;
-    assert_eq!(app.modules.listed("mine").unwrap().state, ModuleState::Pending);
+    assert_eq!(app.modules.listed("mine").unwrap().state, ModuleState::Refused, "it says that it is github, and nobody said otherwise");
     place.settle(&format!("[connectors.mine]\nsha256 = \"{}\"\n", sha256(&bytes)));
     assert_eq!(reload(&app).await.unwrap().connectors, ["mine"]);
     assert!(app.modules.get("mine").is_some(), "{:?}", app.modules.listed("mine"));

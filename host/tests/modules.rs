@@ -39,7 +39,7 @@ async fn each_bad_file_costs_one_line_and_the_good_ones_run() {
         ("github", ModuleState::Running, "GitHub"),
         ("zero", ModuleState::Refused, "empty file"),
         ("half", ModuleState::Refused, ""),
-        ("stranger", ModuleState::Pending, "not pinned"),
+        ("stranger", ModuleState::Refused, "another world"),
         ("text", ModuleState::Refused, ""),
         ("changed", ModuleState::Refused, "pins sha256"),
         ("Upper-Case", ModuleState::Refused, "rename it"),
@@ -70,7 +70,7 @@ async fn a_copy_of_a_bundled_connector_is_a_second_instance_only_where_the_setti
     let app = place.open().await;
     assert_eq!(app.modules.running().map(|c| c.name.clone()).collect::<Vec<_>>(), ["github", "shared", "work"]);
     let copy = app.modules.listed("copy").unwrap();
-    assert_eq!(copy.state, ModuleState::Pending);
+    assert_eq!(copy.state, ModuleState::Refused, "nobody can approve it under a name that is not its own");
     assert!(copy.line.contains("[connectors.copy]"), "{}", copy.line);
 }
 

@@ -1,11 +1,15 @@
-//! `sluice modules list | show`.
+//! `sluice modules list | show | approve | refuse | rollback | remove`.
 
 use super::{
     CliError, Outcome, print_json,
     table::{Align, layout},
     terminal::print,
 };
-use crate::{config::Config, control::Client};
+use crate::{
+    config::Config,
+    control::{Client, api::ModuleDecision},
+    modules::{Verb, named},
+};
 use clap::Subcommand;
 use serde_json::Value;
 use std::process::ExitCode;
@@ -26,6 +30,40 @@ pub enum ModulesCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Say yes to what waits: these bytes, and what they ask for.
+    Approve {
+        /// As `list` and `show` have it; at least 8 letters of the hash.
+        #[arg(value_name = "NAME@HASH")]
+        which: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say no to what waits; what served before serves on.
+    Refuse {
+        /// As `list` and `show` have it; at least 8 letters of the hash.
+        #[arg(value_name = "NAME@HASH")]
+        which: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let the version before serve again; runs under way end on the present one.
+    Rollback {
+        /// Its name.
+        name: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove the file from the folder, and forget what was decided about it. Accounts and data stay.
+    Remove {
+        /// Its name.
+        name: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 pub async fn run(command: ModulesCommand, config: Config) -> Outcome {
@@ -33,6 +71,10 @@ pub async fn run(command: ModulesCommand, config: Config) -> Outcome {
     let result = match command {
         ModulesCommand::List { json } => list(&client, json).await,
         ModulesCommand::Show { name, json } => show(&client, &name, json).await,
+        ModulesCommand::Approve { which, json } => decide(&client, Verb::Approve, &which, json).await,
+        ModulesCommand::Refuse { which, json } => decide(&client, Verb::Refuse, &which, json).await,
+        ModulesCommand::Rollback { name, json } => decide(&client, Verb::Rollback, &name, json).await,
+        ModulesCommand::Remove { name, json } => decide(&client, Verb::Remove, &name, json).await,
     };
     client.close().await;
     result.map(|()| ExitCode::SUCCESS)
@@ -62,6 +104,30 @@ async fn list(client: &Client, json: bool) -> Result<(), CliError> {
     print(&layout(&heads, &rows.iter().map(cells).collect::<Vec<_>>()))
 }
 
+async fn decide(client: &Client, verb: Verb, which: &str, json: bool) -> Result<(), CliError> {
+    let (name, hash) = named(which);
+    let asked = ModuleDecision { verb, name: name.to_owned(), hash: hash.map(str::to_owned) };
+    let now: Value = client.post("/v1/modules/decision", &asked).await?;
+    if json {
+        return print_json(&now);
+    }
+    let mut out = format!("{}: {}, {}\n", text(&now, "name"), text(&now, "state"), text(&now, "line"));
+    if verb == Verb::Approve {
+        lines(&mut out, "may do", now.get("authority"));
+    }
+    print(out.trim_end())
+}
+
+fn lines(out: &mut String, head: &str, value: Option<&Value>) {
+    let lines: Vec<&str> = value.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    if !lines.is_empty() {
+        out.push_str(&format!("\n{head}\n"));
+        for line in lines {
+            out.push_str(&format!("  {line}\n"));
+        }
+    }
+}
+
 async fn show(client: &Client, name: &str, json: bool) -> Result<(), CliError> {
     let path: String = percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).collect();
     let shown: Value = client.get(&format!("/v1/modules/{path}")).await?;
@@ -76,13 +142,12 @@ async fn show(client: &Client, name: &str, json: bool) -> Result<(), CliError> {
         out.push_str(&format!("\n  its app is {}: {}\n", text(app, "state"), text(app, "reason")));
     }
     for (head, key) in [("may do", "authority"), ("records", "metrics")] {
-        let lines: Vec<&str> = shown.get(key).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
-        if !lines.is_empty() {
-            out.push_str(&format!("\n{head}\n"));
-            for line in lines {
-                out.push_str(&format!("  {line}\n"));
-            }
-        }
+        lines(&mut out, head, shown.get(key));
+    }
+    if let Some(waiting) = shown.get("waiting").filter(|w| w.is_object()) {
+        out.push_str(&format!("\nin the folder: {} {}\n  {}\n", text(waiting, "version"), text(waiting, "sha256"), text(waiting, "line")));
+        lines(&mut out, "it asks for what was not approved", waiting.get("difference"));
+        lines(&mut out, "it would do", waiting.get("authority"));
     }
     if let Some(setup) = shown.get("setup").and_then(Value::as_str) {
         out.push_str(&format!("\nset-up\n{setup}"));

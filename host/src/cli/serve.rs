@@ -7,7 +7,7 @@ use super::{
 use crate::{
     app::{App, Surroundings},
     config::{self, Config},
-    control, link,
+    control, link, modules,
     runs::Scheduler,
     upkeep, web,
 };
@@ -43,6 +43,7 @@ pub async fn run(_: ServeArgs, config: Config) -> Outcome {
     let mut scheduler = Scheduler::start(app.clone()).await.map_err(|e| CliError::Usage(e.to_string()))?;
     tokio::spawn(link::revocations(app.clone(), stop.clone()));
     tokio::spawn(upkeep::run(app.clone(), stop.clone()));
+    tokio::spawn(modules::watch(app.clone(), stop.clone()));
     tokio::spawn(config::follow(app.clone(), stop.clone()));
     let pages = tokio::spawn(web::serve(app.clone(), listener, stop.clone()));
     greet(&app).await?;

@@ -49,6 +49,17 @@ pub struct Resumed {
     pub opened: usize,
 }
 
+/// `POST /v1/modules/decision`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ModuleDecision {
+    /// What is to be done.
+    pub verb: crate::modules::Verb,
+    /// The instance.
+    pub name: String,
+    /// The beginning of the hash, for a yes or no to bytes.
+    pub hash: Option<String>,
+}
+
 /// `POST /v1/gate/explain`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Explain {

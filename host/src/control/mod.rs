@@ -9,6 +9,7 @@ mod connect;
 mod entries;
 mod errors;
 mod host;
+mod modules;
 mod runs;
 mod socket;
 
@@ -29,6 +30,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/status", get(host::status))
         .route("/v1/modules", get(host::modules))
         .route("/v1/modules/{name}", get(host::module))
+        .route("/v1/modules/decision", post(modules::decision))
         .route("/v1/apps", get(host::apps))
         .route("/v1/apps/resume", post(host::resume_apps))
         .route("/v1/gate/explain", post(host::explain))

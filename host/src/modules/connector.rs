@@ -6,7 +6,7 @@ use sluice_gate::{Egress, EgressOptions};
 use sluice_model::{Grant, Manifest, manifest::AuthKind};
 use sluice_sandbox::Module;
 use sluice_store::MetricIds;
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 /// A connector instance.
 pub struct Connector {
@@ -28,6 +28,8 @@ pub struct Connector {
     pub settings: Vec<(String, String)>,
     /// The folder that relative secret files start at.
     pub base: std::path::PathBuf,
+    /// It took over from another version, and no run of it has ended well yet.
+    pub(super) on_trial: AtomicBool,
 }
 
 impl Connector {
@@ -44,22 +46,49 @@ impl Connector {
     }
 }
 
-/// From bytes to a connector; the error is one line for the operator.
-pub async fn load(config: &Config, workshop: Workshop<'_>, name: &str, bytes: &[u8]) -> Result<Connector, String> {
-    let Workshop { engine, gate, store } = workshop;
+/// A module that has said what it is; nothing of it is granted, and nothing of it stored.
+pub struct Prepared {
+    /// What it declares.
+    pub manifest: Arc<Manifest>,
+    /// What it would do.
+    pub grant: Arc<Grant>,
+    module: Module,
+    config: ConnectorConfig,
+    settings: Vec<(String, String)>,
+}
+
+/// From bytes to what they describe; the error is one line for the operator. Whoever describes itself in two ways would be approved for one and run
+/// by the other.
+pub async fn prepare(config: &Config, workshop: Workshop<'_>, name: &str, bytes: &[u8]) -> Result<Prepared, String> {
     let settings_of = config.connector(name);
-    let module = engine.load_named(name, bytes).await.map_err(|e| e.to_string())?;
-    let text = module.describe().await.map_err(|e| format!("`describe` did not answer: {e}"))?;
+    let module = workshop.engine.load_named(name, bytes).await.map_err(|e| e.to_string())?;
+    let silent = |e: sluice_sandbox::CallError| format!("`describe` did not answer: {e}");
+    let text = module.describe().await.map_err(silent)?;
+    if module.describe().await.map_err(silent)? != text {
+        return Err("it describes itself differently each time it is asked, so nobody can know what it would do: don't use it".to_owned());
+    }
     let manifest = Manifest::parse(&text).map_err(|e| format!("its manifest is refused: {e}"))?;
     let exports = module.exports();
     if !exports.identity || !exports.source {
         return Err("it exports no `identity` and `source`, so there is nothing this host could run".to_owned());
     }
+    // A second instance of what ships needs no more than a table of its own in the settings.
+    let hash = super::store_copy::hex(&module.hash());
+    let bundled = config.connectors.contains_key(name) && super::PINS.iter().any(|(_, pin)| *pin == hash);
+    if !bundled {
+        check_name(&settings_of, name, &manifest)?;
+    }
     check_used(&settings_of, name, &manifest)?;
     let settings = settings(&settings_of, &manifest)?;
     let grant = Arc::new(Grant::new(&manifest, &settings).map_err(|e| e.to_string())?);
-    let manifest = Arc::new(manifest);
-    let egress = gate
+    Ok(Prepared { manifest: Arc::new(manifest), grant, module, config: settings_of, settings })
+}
+
+/// From what was approved to a connector. The first thing that is stored of it (its metrics) is stored here.
+pub async fn finish(config: &Config, workshop: Workshop<'_>, name: &str, prepared: Prepared, on_trial: bool) -> Result<Connector, String> {
+    let Prepared { manifest, grant, module, config: settings_of, settings } = prepared;
+    let egress = workshop
+        .gate
         .egress(EgressOptions {
             connector: name.to_owned(),
             grant: grant.clone(),
@@ -67,9 +96,22 @@ pub async fn load(config: &Config, workshop: Workshop<'_>, name: &str, bytes: &[
             upstreams: settings_of.upstreams.clone(),
         })
         .map_err(|e| e.to_string())?;
-    let metrics = store.ensure_metrics(name, &manifest.metrics).await.map_err(|e| e.to_string())?;
+    let metrics = workshop.store.ensure_metrics(name, &manifest.metrics).await.map_err(|e| e.to_string())?;
     let base = config.file.parent().map(std::path::Path::to_path_buf).unwrap_or_default();
-    Ok(Connector { name: name.to_owned(), manifest, grant, module, egress, config: settings_of, metrics, settings, base })
+    let on_trial = AtomicBool::new(on_trial);
+    Ok(Connector { name: name.to_owned(), manifest, grant, module, egress, config: settings_of, metrics, settings, base, on_trial })
+}
+
+/// A file that says it is another connector takes nobody's place: keys and data go by the instance's name.
+fn check_name(config: &ConnectorConfig, name: &str, manifest: &Manifest) -> Result<(), String> {
+    if manifest.name == name || config.module.is_some() || config.sha256.is_some() {
+        return Ok(());
+    }
+    Err(format!(
+        "it says that it is the connector {says}, and by its file it would be {name}: a file can't take another's name. To run it as an instance of its \
+         own, add [connectors.{name}] module = \"{name}.wasm\"; if it is {says}, call it {says}.wasm",
+        says = manifest.name
+    ))
 }
 
 /// A key under `[connectors.NAME]` that the manifest has no use for is a mistake, and named.

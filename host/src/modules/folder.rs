@@ -1,15 +1,14 @@
-//! What lies in the folder, and which of it is pinned. Nothing is run or compiled here.
+//! What lies in the folder, and under which name. Nothing is run or compiled here.
 //!
 //! The folder is written by others while we read it. So a file is opened once, without following links and without waiting (a pipe would hold
 //! the start for ever), and everything is judged on that handle: its kind, its size, its bytes and their hash. What was swapped between listing
-//! and opening is a different file with a different hash, and not pinned.
+//! and opening is a different file with a different hash, and not approved.
 //!
 //! Bounds: [`MAX_FILES`] names, [`MAX_MODULE_BYTES`] a file, one file in memory at a time.
 
 use super::{Listing, ModuleState, PINS};
 use crate::config::Config;
 use rustix::fs::OFlags;
-use sha2::{Digest, Sha256};
 use std::{
     collections::BTreeSet,
     fs,
@@ -35,10 +34,14 @@ pub struct Named {
     pub shared: bool,
 }
 
-/// One file; its bytes only where it is pinned and they are the pinned ones.
+/// One file, as it was when it was opened.
 pub struct Found {
+    /// What there is to say of it so far.
     pub listing: Listing,
+    /// Its bytes, where they could be read.
     pub bytes: Option<Vec<u8>>,
+    /// Whether the name is this file's: what is decided about the name concerns it.
+    pub ours: bool,
 }
 
 /// Lists the folder, by name: what the settings name, and every file that looks like a module. A folder that is not there is empty; one that cannot
@@ -107,14 +110,15 @@ fn folder_line(config: &Config, why: String) -> Named {
     Named { name: "(folder)".to_owned(), file: config.modules.display().to_string(), refused: Some(why), shared: false }
 }
 
-/// Opens one file and compares it with its pin; `None` where there is nothing to say of it. Blocks on the disk.
+/// Opens and hashes one file; `None` where there is nothing to say of it. Blocks on the disk.
 pub fn look(config: &Config, named: Named) -> Option<Found> {
     let shared = named.shared;
-    let found = judge(config, named);
-    (!shared || found.bytes.is_some()).then_some(found)
+    let found = open(config, named);
+    let bundled = |l: &Listing| PINS.iter().any(|(name, hash)| *name == l.name && Some(*hash) == l.sha256.as_deref());
+    (!shared || bundled(&found.listing)).then_some(found)
 }
 
-fn judge(config: &Config, named: Named) -> Found {
+fn open(config: &Config, named: Named) -> Found {
     let mut listing = Listing {
         name: named.name,
         file: named.file,
@@ -124,10 +128,12 @@ fn judge(config: &Config, named: Named) -> Found {
         state: ModuleState::Refused,
         line: String::new(),
         authority: Vec::new(),
+        command: None,
+        waiting: None,
     };
     if let Some(why) = named.refused {
         listing.line = why;
-        return Found { listing, bytes: None };
+        return Found { listing, bytes: None, ours: false };
     }
     let path = config.modules.join(&listing.file);
     let bytes = match read(&path) {
@@ -135,48 +141,28 @@ fn judge(config: &Config, named: Named) -> Found {
         Err(Unreadable::Missing) => {
             listing.state = ModuleState::Missing;
             listing.line = format!("not in {}; `cargo xtask build` makes the bundled ones", config.modules.display());
-            return Found { listing, bytes: None };
+            return Found { listing, bytes: None, ours: true };
         }
         Err(Unreadable::Other(why)) => {
             listing.line = why;
-            return Found { listing, bytes: None };
+            return Found { listing, bytes: None, ours: true };
         }
     };
-    let sha256: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
+    let sha256 = super::store_copy::hash(&bytes);
     listing.size = bytes.len() as u64;
-    listing.sha256 = Some(sha256.clone());
-    let settings = config.connectors.get(&listing.name);
-    let bundled = PINS.iter().find(|(_, hash)| *hash == sha256).map(|(name, _)| *name);
-    match (settings.and_then(|c| c.sha256.as_deref()), bundled) {
-        (Some(pin), _) if pin != sha256 => {
-            listing.line = format!(
-                "[connectors.{}] pins sha256 {pin}, and the file has {sha256}: put the pinned file back, or pin this one",
-                listing.name
-            );
-            Found { listing, bytes: None }
-        }
-        (None, None) => {
-            listing.state = ModuleState::Pending;
-            listing.line = format!("not pinned, so it is not run; to run it: [connectors.{}] sha256 = \"{sha256}\"", listing.name);
-            Found { listing, bytes: None }
-        }
-        // A copy under another name is a second instance, and that is for the operator to say.
-        (None, Some(name)) if settings.is_none() && name != listing.name => {
-            listing.state = ModuleState::Pending;
-            listing.line = format!("a copy of the bundled {name}; to run it as a second instance, add [connectors.{}]", listing.name);
-            Found { listing, bytes: None }
-        }
-        _ => Found { listing, bytes: Some(bytes) },
-    }
+    listing.sha256 = Some(sha256);
+    listing.state = ModuleState::Pending;
+    Found { listing, bytes: Some(bytes), ours: true }
 }
 
-enum Unreadable {
+/// Why a file is not in memory.
+pub enum Unreadable {
     Missing,
     Other(String),
 }
 
-/// Reads a regular file, up to the bound. A symbolic link would let its target change behind the pin's back.
-fn read(path: &Path) -> Result<Vec<u8>, Unreadable> {
+/// Reads a regular file, up to the bound. A symbolic link would let its target change behind the approval's back.
+pub fn read(path: &Path) -> Result<Vec<u8>, Unreadable> {
     let other = |why: String| Unreadable::Other(why);
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
     let opened = fs::OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path);

@@ -1,26 +1,38 @@
 //! The modules folder: which files are there, which may run, and what each that may not is waiting for.
 //!
-//! Only pinned bytes run: a file is read once, hashed, and it is those very bytes that are compiled. Two kinds of pin exist: the connectors that
-//! ship with a release are pinned in the binary, and an operator pins others by `sha256` under `[connectors.NAME]`. Everything else is listed with
-//! the line that would pin it, and never run. A bad file costs its own connections and one line, never the start.
+//! Only approved bytes run: approval is of a name at a hash (`approval`), what was approved is copied into the data folder by its hash (`store_copy`),
+//! and it is the copy that is loaded. The connectors that ship with a release are approved by their hashes in the binary, others by a pin
+//! (`sha256` under `[connectors.NAME]`) or by a command (`decide`). What nobody has approved is compiled and asked for its manifest, in the sandbox and
+//! with nothing granted, so that the operator can be told what it asks for. A bad file costs its own connections and one line, never the start.
 //!
-//! The catalogue is replaced as a whole when the settings change; a run that is under way keeps the connector that it began with. New settings that
-//! a connector refuses leave the old connector serving, and its line says so; bytes that are no longer pinned stop.
+//! The catalogue is replaced as a whole when the folder (`watch`), the settings or a decision change; a run that is under way keeps the connector that
+//! it began with. New settings that a connector refuses leave the old connector serving, and its line says so.
 
+mod approval;
 mod connector;
+mod decide;
 mod folder;
+mod store_copy;
+mod trial;
+mod watch;
+mod words;
 
 pub use connector::Connector;
+pub use decide::{Decision, DecisionError, Verb, decide, named};
 pub use folder::MAX_MODULE_BYTES;
+pub use trial::{Ended, ended};
+pub use watch::watch;
 
-use crate::config::Config;
+use crate::{app::App, config::Config};
+use approval::Bench;
 use sluice_gate::Gate;
 use sluice_sandbox::Engine;
-use sluice_store::Store;
+use sluice_store::{Decided, Store};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, PoisonError, RwLock},
 };
+use store_copy::Copies;
 
 /// Names and hashes of the connectors that this binary was built with.
 pub const PINS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/pins.rs"));
@@ -33,7 +45,7 @@ const MAX_LINE: usize = 600;
 pub enum ModuleState {
     /// It serves its connections.
     Running,
-    /// Nobody has pinned it; it has not been run, not even to ask for its manifest.
+    /// Nobody has approved it: it was asked what it is, with nothing granted, and waits.
     Pending,
     /// It cannot run; the line says why.
     Refused,
@@ -48,11 +60,11 @@ pub struct Listing {
     pub name: String,
     /// The file's name.
     pub file: String,
-    /// Lower-case hex SHA-256, where the file could be read.
+    /// Lower-case hex SHA-256 of what runs; of the file, where nothing does and it could be read.
     pub sha256: Option<String>,
     /// Bytes.
     pub size: u64,
-    /// The connector's own version, once it runs.
+    /// The connector's own version, once it is known.
     pub version: Option<String>,
     /// What became of it.
     pub state: ModuleState,
@@ -60,6 +72,36 @@ pub struct Listing {
     pub line: String,
     /// What it may do, in plain words, once its manifest is known.
     pub authority: Vec<String>,
+    /// What approves it, where it waits for that.
+    pub command: Option<String>,
+    /// The file in the folder, where something else serves in its place.
+    pub waiting: Option<Waiting>,
+}
+
+/// A file that is not what runs under its name: a new version that waits, one that was refused, or a broken one.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Waiting {
+    /// Lower-case hex SHA-256, where it could be read.
+    pub sha256: Option<String>,
+    /// Bytes.
+    pub size: u64,
+    /// Its own version, once it is known.
+    pub version: Option<String>,
+    /// One line: why it does not run.
+    pub line: String,
+    /// What it asks for that the approved version does not, a line each.
+    pub difference: Vec<String>,
+    /// All that it asks for.
+    pub authority: Vec<String>,
+    /// What approves it, where that is possible.
+    pub command: Option<String>,
+}
+
+impl Waiting {
+    fn of(listing: &Listing, line: String) -> Self {
+        let (sha256, size) = (listing.sha256.clone(), listing.size);
+        Self { sha256, size, version: None, line, difference: Vec::new(), authority: Vec::new(), command: None }
+    }
 }
 
 /// What connectors are made with.
@@ -75,25 +117,56 @@ pub struct Workshop<'a> {
 
 /// One state of the folder and the settings.
 struct Shelf {
+    config: Arc<Config>,
     connectors: BTreeMap<String, Arc<Connector>>,
     listing: Arc<[Listing]>,
 }
 
 /// The connectors that can run, and the listing of everything that was found.
-pub struct Catalogue(RwLock<Arc<Shelf>>);
+pub struct Catalogue {
+    shelf: RwLock<Arc<Shelf>>,
+    /// One change at a time: reading the folder, judging and deciding belong together.
+    changing: tokio::sync::Mutex<()>,
+}
+
+/// Somebody's yes to bytes.
+struct Yes {
+    name: String,
+    hash: String,
+    who: Decided,
+}
+
+/// Why the folder is read again.
+#[derive(Default)]
+struct Change<'a> {
+    config: Option<&'a Config>,
+    restless: Option<&'a BTreeSet<String>>,
+    yes: Option<Yes>,
+}
 
 impl Catalogue {
-    /// Reads the folder and loads what is pinned. Whatever is wrong with a file, or with the folder, is in the listing.
+    /// Reads the folder and loads what is approved. Whatever is wrong with a file, or with the folder, is in the listing.
     pub async fn load(config: &Config, workshop: Workshop<'_>) -> Self {
-        let shelf = fill(config, workshop, None).await;
+        let config = Arc::new(config.clone());
+        let copies = Copies::of(&config.data_dir);
+        let shelf = fill(config, workshop, &copies, None, &Change::default()).await;
         shelf.listing.iter().for_each(say);
-        Self(RwLock::new(Arc::new(shelf)))
+        sweep(workshop.store, copies).await;
+        Self { shelf: RwLock::new(Arc::new(shelf)), changing: tokio::sync::Mutex::new(()) }
     }
 
     /// The same again with other settings. Says which instances are not as they were.
     pub async fn reload(&self, config: &Config, workshop: Workshop<'_>) -> Vec<String> {
+        let _alone = self.changing.lock().await;
+        self.change(workshop, Change { config: Some(config), ..Change::default() }).await
+    }
+
+    /// The caller holds `changing`.
+    async fn change(&self, workshop: Workshop<'_>, change: Change<'_>) -> Vec<String> {
         let before = self.shelf();
-        let after = fill(config, workshop, Some(&before)).await;
+        let config = change.config.map_or_else(|| before.config.clone(), |config| Arc::new(config.clone()));
+        let copies = Copies::of(&config.data_dir);
+        let after = fill(config, workshop, &copies, Some(&before), &change).await;
         for line in after.listing.iter().filter(|line| !before.listing.contains(line)) {
             say(line);
         }
@@ -105,12 +178,13 @@ impl Catalogue {
             before.connectors.keys().chain(after.connectors.keys()).filter(|name| !same(name)).cloned().collect();
         changed.sort();
         changed.dedup();
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(after);
+        *self.shelf.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(after);
+        sweep(workshop.store, copies).await;
         changed
     }
 
     fn shelf(&self) -> Arc<Shelf> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shelf.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The connector of that name, when it can run.
@@ -139,67 +213,62 @@ impl Catalogue {
 
 fn say(line: &Listing) {
     match line.state {
-        ModuleState::Running => tracing::info!(module = %line.name, "{}", line.line),
+        ModuleState::Running if line.waiting.is_none() => tracing::info!(module = %line.name, "{}", line.line),
         _ => tracing::warn!("{}: {}", line.file, line.line),
     }
 }
 
-async fn fill(config: &Config, workshop: Workshop<'_>, before: Option<&Shelf>) -> Shelf {
+/// Reads the folder again; what is being written stays as it was.
+async fn rescan(app: &App, restless: &BTreeSet<String>) {
+    let _alone = app.modules.changing.lock().await;
+    let changed = app.modules.change(app.workshop(), Change { restless: Some(restless), ..Change::default() }).await;
+    if !changed.is_empty() {
+        app.wake.notify_one();
+    }
+}
+
+/// Copies that nothing goes back to take up room, and no more: a failure is for the log.
+async fn sweep(store: &Store, copies: Copies) {
+    let swept = match store.kept_hashes().await {
+        Ok(keep) => tokio::task::spawn_blocking(move || copies.sweep(&keep)).await.map_err(|e| e.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    if let Err(error) = swept.and_then(|done| done.map_err(|e| e.to_string())) {
+        tracing::warn!("copies of modules that are no longer needed could not be removed: {error}");
+    }
+}
+
+async fn fill(config: Arc<Config>, workshop: Workshop<'_>, copies: &Copies, before: Option<&Shelf>, change: &Change<'_>) -> Shelf {
     let mut connectors = BTreeMap::new();
     let mut listing = Vec::new();
-    let settings = Arc::new(config.clone());
-    let named = blocking(&settings, folder::names).await.unwrap_or_default();
+    let named = blocking(&config, folder::names).await.unwrap_or_default();
     for named in named {
-        let file = named.file.clone();
-        let Some(found) = blocking(&settings, move |config| folder::look(config, named)).await else {
+        let (name, file) = (named.name.clone(), named.file.clone());
+        let old = before.and_then(|shelf| shelf.connectors.get(&name));
+        let known = before.and_then(|shelf| shelf.listing.iter().find(|l| l.name == name && l.file == file));
+        if change.restless.is_some_and(|r| r.contains(&file)) {
+            if let Some(known) = known {
+                listing.push(known.clone());
+                connectors.extend(old.map(|old| (name, old.clone())));
+            }
+            continue;
+        }
+        let Some(found) = blocking(&config, move |config| folder::look(config, named)).await else {
             tracing::error!("{file}: looking at it ended in a panic; it is left out");
             continue;
         };
         let Some(found) = found else { continue };
-        let mut line = found.listing;
-        if let Some(bytes) = found.bytes {
-            let old = before.and_then(|shelf| shelf.connectors.get(&line.name));
-            match take(config, workshop, &line.name, &bytes, old).await {
-                Ok((connector, note)) => {
-                    line.state = ModuleState::Running;
-                    line.version = Some(connector.manifest.version.clone());
-                    line.line = format!("{} {}{note}", connector.manifest.title, connector.manifest.version);
-                    line.authority = connector.grant.authority().lines();
-                    connectors.insert(line.name.clone(), connector);
-                }
-                Err(why) => {
-                    line.state = ModuleState::Refused;
-                    line.line = why;
-                }
-            }
-        }
+        let yes = change.yes.as_ref().filter(|yes| yes.name == name).map(|yes| (yes.hash.as_str(), &yes.who));
+        let bench = Bench { config: &config, workshop, copies, old, yes };
+        let (mut line, connector) = approval::judge(&bench, found).await;
         line.line = one_line(&line.line);
+        if let Some(waiting) = &mut line.waiting {
+            waiting.line = one_line(&waiting.line);
+        }
+        connectors.extend(connector.map(|connector| (name, connector)));
         listing.push(line);
     }
-    Shelf { connectors, listing: listing.into() }
-}
-
-/// The connector for these bytes: the one before where nothing changed, a new one, or the one before with a note where the new settings do not fit it.
-async fn take(
-    config: &Config,
-    workshop: Workshop<'_>,
-    name: &str,
-    bytes: &[u8],
-    old: Option<&Arc<Connector>>,
-) -> Result<(Arc<Connector>, String), String> {
-    use sha2::Digest;
-    let hash: [u8; 32] = sha2::Sha256::digest(bytes).into();
-    let old = old.filter(|old| old.module.hash() == hash);
-    if let Some(old) = old
-        && old.config == config.connector(name)
-    {
-        return Ok((old.clone(), String::new()));
-    }
-    match (connector::load(config, workshop, name, bytes).await, old) {
-        (Ok(connector), _) => Ok((Arc::new(connector), String::new())),
-        (Err(why), Some(old)) => Ok((old.clone(), format!(", with its settings of before: {why}"))),
-        (Err(why), None) => Err(why),
-    }
+    Shelf { config, connectors, listing: listing.into() }
 }
 
 async fn blocking<T: Send + 'static>(config: &Arc<Config>, work: impl FnOnce(&Config) -> T + Send + 'static) -> Option<T> {

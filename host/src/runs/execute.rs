@@ -10,7 +10,11 @@ use super::{
     host::{GuestKeys, RunHost, Sink},
     outcome::{self, AppAction, Decision, End, Facts},
 };
-use crate::{app::App, link, modules::Connector};
+use crate::{
+    app::App,
+    link,
+    modules::{self, Connector},
+};
 use sluice_gate::{Keys, SessionOptions};
 use sluice_model::{Failure, FailureKind, Moment, Outcome, task::Reason, task::Task};
 use sluice_sandbox::{CallError, KeyInfo, LogLine};
@@ -214,7 +218,21 @@ async fn run(app: &Arc<App>, connector: &Arc<Connector>, claim: Claim, cancel: C
                     }
                 }
             }
-            Decision::Finish(end) => return conclude(app, connector, &claim, &mut back, ended.is_ok_and(|e| e.is_ok()), *end, log).await,
+            Decision::Finish(end) => {
+                // Time on the wall is mostly the provider's.
+                let crash = match &ended {
+                    Err(CallError::Limit { name: "wall-ms", .. }) => None,
+                    Err(error @ (CallError::Trap { .. } | CallError::Limit { .. })) => Some(error.to_string()),
+                    _ => None,
+                };
+                let how = match (&ended, &crash) {
+                    (Ok(Ok(_)), _) => modules::Ended::Well,
+                    (_, Some(why)) => modules::Ended::Crashed(why),
+                    _ => modules::Ended::Otherwise,
+                };
+                modules::ended(app, connector, how).await;
+                return conclude(app, connector, &claim, &mut back, ended.is_ok_and(|e| e.is_ok()), *end, log).await;
+            }
         }
     }
 }

@@ -11,6 +11,7 @@
 //! | `writer` | one thread gathers what waits into one durable commit |
 //! | `apply`, `merge`, `tally`, `days` | a batch: fence, one range scan, counters by series and day |
 //! | `claim`, `schedule` | leases on what is due, from an index, fair between apps and users; hosts that live and die |
+//! | `approvals` | which bytes of a connector the operator accepted |
 //! | `people`, `apps`, `connections`, `credentials`, `revocations` | who, through what, to what, with which keys, and giving them back |
 //! | `read`, `runs` | a page at a time, on connections of their own |
 //! | `erase` | leaving, in slices, so that nothing of it is in any file |
@@ -18,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 mod apply;
+mod approvals;
 mod apps;
 mod batch;
 mod claim;
@@ -44,6 +46,7 @@ mod store;
 mod tally;
 mod writer;
 
+pub use approvals::{Approval, ApprovalState, Candidate, Decided};
 pub use apps::{App, AppState};
 pub use batch::{Batch, Committed, Counts, Finish, LogLine, Pending, RunOutcome, RunStart};
 pub use claim::{Claim, Fence, QuotaRow};

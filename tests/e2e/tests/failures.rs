@@ -376,6 +376,13 @@ async fn a_module_that_is_broken_degrades_its_own_connections_and_says_so_in_one
         assert!(!listing.line.is_empty() && !listing.line.contains('\n'), "{listing:?}");
         assert_eq!(host.run(github).await.state, ConnectionState::Ok);
         let connection = host.run(lastfm).await;
+        if broken.is_some() {
+            // What was approved serves on, from its copy.
+            assert_eq!(connection.state, ConnectionState::Ok);
+            assert!(listing.waiting.is_some(), "{listing:?}");
+            host.stop().await;
+            continue;
+        }
         assert_eq!(connection.state, ConnectionState::BackingOff);
         assert!(
             connection.message.as_deref().unwrap().starts_with("The connector lastfm cannot run at the moment: "),

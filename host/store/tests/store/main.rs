@@ -1,6 +1,7 @@
 //! What the store promises, one file for each promise.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod approvals;
 mod claims;
 mod commits;
 mod crash;

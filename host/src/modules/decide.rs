@@ -1,0 +1,184 @@
+//! What an operator decides about a module, whether at a terminal or on a page.
+//!
+//! A yes or no is to bytes: `NAME@HASH`, at least [`LEAST_HASH`] letters of it. It concerns what lies in the folder and waits, and it is read again
+//! while nothing else can change: if the file has been swapped since the operator read the line, the hash no longer fits and nothing happens.
+
+use super::{Change, Listing, ModuleState, Yes, approval};
+use crate::app::App;
+use sluice_store::{ApprovalState, Candidate, Decided, StoreError};
+
+/// Letters of a hash that say which bytes are meant.
+const LEAST_HASH: usize = 8;
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verb {
+    /// These bytes run.
+    Approve,
+    /// These bytes don't.
+    Refuse,
+    /// What served before serves again.
+    Rollback,
+    /// The file goes, and everything that was decided about it.
+    Remove,
+}
+
+/// A decision.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// What.
+    pub verb: Verb,
+    /// The instance.
+    pub name: String,
+    /// The beginning of the hash, for a yes or no to bytes.
+    pub hash: Option<String>,
+    /// Who.
+    pub who: Decided,
+}
+
+/// Why nothing was done: one line for whoever asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecisionError {
+    /// There is no such instance.
+    #[error("{0}")]
+    Unknown(String),
+    /// It cannot be done.
+    #[error("{0}")]
+    Refused(String),
+    /// The store failed.
+    #[error("the database refused: {0}")]
+    Store(#[from] StoreError),
+}
+
+/// `NAME@HASH`, apart.
+#[must_use]
+pub fn named(text: &str) -> (&str, Option<&str>) {
+    text.split_once('@').map_or((text, None), |(name, hash)| (name, Some(hash)))
+}
+
+fn refused<T>(why: impl Into<String>) -> Result<T, DecisionError> {
+    Err(DecisionError::Refused(why.into()))
+}
+
+/// Carries a decision out. Says what has become of the instance.
+///
+/// # Errors
+/// Nothing was changed, and why.
+pub async fn decide(app: &App, decision: Decision) -> Result<Listing, DecisionError> {
+    let _alone = app.modules.changing.lock().await;
+    let name = &decision.name;
+    let Some(listing) = app.modules.listed(name) else {
+        let known: Vec<String> = app.modules.listing().iter().map(|l| l.name.clone()).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        return Err(DecisionError::Unknown(format!("there is no module {name}; in the folder are: {known}")));
+    };
+    match decision.verb {
+        Verb::Approve => approve(app, &decision, &listing).await,
+        Verb::Refuse => refuse(app, &decision, &listing).await,
+        Verb::Rollback => roll_back(app, &decision).await,
+        Verb::Remove => remove(app, &decision, &listing).await,
+    }
+}
+
+/// The full hash of the bytes that wait, where the given letters are its beginning.
+fn meant(decision: &Decision, listing: &Listing) -> Result<String, DecisionError> {
+    let name = &decision.name;
+    let waiting = match (&listing.waiting, listing.state) {
+        (Some(waiting), _) => waiting.sha256.clone(),
+        (None, ModuleState::Pending | ModuleState::Refused) => listing.sha256.clone(),
+        (None, ModuleState::Running | ModuleState::Missing) => None,
+    };
+    let Some(full) = waiting else {
+        return refused(format!("nothing of {name} waits to be decided: {}", listing.line));
+    };
+    let Some(part) = decision.hash.as_deref() else {
+        return refused(format!("say which bytes are meant: {name}@{}", approval::short(&full)));
+    };
+    let part = part.to_ascii_lowercase();
+    if part.len() < LEAST_HASH || !part.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return refused(format!("{name}@{part}: at least {LEAST_HASH} letters of the hash are needed (0-9, a-f)"));
+    }
+    if !full.starts_with(&part) {
+        return refused(format!(
+            "what waits is {name}@{}, and not {name}@{part}: the file was replaced; look at it again with `sluice modules show {name}`",
+            approval::short(&full)
+        ));
+    }
+    Ok(full)
+}
+
+async fn approve(app: &App, decision: &Decision, listing: &Listing) -> Result<Listing, DecisionError> {
+    let hash = meant(decision, listing)?;
+    let name = decision.name.clone();
+    let yes = Yes { name: name.clone(), hash: hash.clone(), who: decision.who.clone() };
+    app.modules.change(app.workshop(), Change { yes: Some(yes), ..Change::default() }).await;
+    app.wake.notify_one();
+    match app.modules.listed(&name) {
+        Some(now) if now.state == ModuleState::Running && now.sha256.as_deref() == Some(hash.as_str()) => Ok(now),
+        Some(now) => refused(format!("{name} was not approved: {}", now.waiting.map_or(now.line, |w| w.line))),
+        None => refused(format!("{name} is no longer in the folder")),
+    }
+}
+
+async fn refuse(app: &App, decision: &Decision, listing: &Listing) -> Result<Listing, DecisionError> {
+    let hash = meant(decision, listing)?;
+    let name = decision.name.clone();
+    let rows = app.store.approvals(&name).await?;
+    let known = rows.into_iter().find(|row| row.candidate.hash == hash).map(|row| row.candidate);
+    let blank = || Candidate { name: name.clone(), hash: hash.clone(), version: String::new(), authority: "{}".to_owned() };
+    app.store.refuse(known.unwrap_or_else(blank), decision.who.clone()).await?;
+    again(app, &name).await
+}
+
+async fn roll_back(app: &App, decision: &Decision) -> Result<Listing, DecisionError> {
+    let name = &decision.name;
+    if app.modules.shelf().config.connectors.get(name).is_some_and(|c| c.sha256.is_some()) {
+        return refused(format!("[connectors.{name}] pins sha256: to go back, pin the hash of the version before"));
+    }
+    let rows = app.store.approvals(name).await?;
+    let Some(serves) = rows.iter().find(|row| row.state == ApprovalState::Approved) else {
+        return refused(format!("no version of {name} is approved, so there is none to go back from"));
+    };
+    if app.store.roll_back(name, &serves.candidate.hash, decision.who.clone()).await?.is_none() {
+        return refused(format!("{name} {} is the only version that was ever approved here", serves.candidate.version));
+    }
+    again(app, name).await
+}
+
+async fn remove(app: &App, decision: &Decision, listing: &Listing) -> Result<Listing, DecisionError> {
+    let name = &decision.name;
+    let config = app.modules.shelf().config.clone();
+    if let Some(other) = app.modules.listing().iter().find(|l| l.file == listing.file && l.name != *name) {
+        return refused(format!("{} serves {} as well: take [connectors.{name}] out of the settings instead", listing.file, other.name));
+    }
+    let path = config.modules.join(&listing.file);
+    let gone = tokio::task::spawn_blocking(move || match std::fs::remove_file(&path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(format!("{} can't be removed: {e}", path.display())),
+        _ => Ok(()),
+    });
+    if let Err(why) = gone.await.unwrap_or_else(|e| Err(e.to_string())) {
+        return refused(why);
+    }
+    app.store.forget_module(name, decision.who.clone()).await?;
+    let before = listing.clone();
+    app.modules.change(app.workshop(), Change::default()).await;
+    let line = format!("{} is removed, and what was decided about it forgotten; its accounts and their data stay", listing.file);
+    let state = ModuleState::Missing;
+    Ok(app.modules.listed(name).unwrap_or(Listing {
+        state,
+        line,
+        sha256: None,
+        waiting: None,
+        command: None,
+        authority: Vec::new(),
+        ..before
+    }))
+}
+
+async fn again(app: &App, name: &str) -> Result<Listing, DecisionError> {
+    app.modules.change(app.workshop(), Change::default()).await;
+    app.wake.notify_one();
+    app.modules.listed(name).ok_or_else(|| DecisionError::Unknown(format!("{name} is no longer in the folder")))
+}

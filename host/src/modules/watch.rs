@@ -1,0 +1,139 @@
+//! Watching the folder, without asking the system to tell us: notification is missing on network folders and container mounts, which is where
+//! operators put modules, and a look a second costs next to nothing.
+//!
+//! A file that was different at the last look is being written: it is left as it was until two looks agree, and does not hold back the others. What
+//! a look compares (inode, size, times) only says when to read; what counts is the hash of what is read.
+
+use crate::app::App;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    os::unix::fs::MetadataExt,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+use tokio_util::sync::CancellationToken;
+
+/// Between two looks while nothing happens.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Between two looks while something was not at rest.
+const SETTLES: Duration = Duration::from_millis(400);
+/// Names that are looked at; the folder's reader has its own, lower bound and says so.
+const MOST: usize = 4_000;
+
+/// What tells one state of a file from another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Stamp {
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+type Look = BTreeMap<String, Stamp>;
+
+/// What two looks say.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    /// Something at rest is not as it was when the folder was last read.
+    read: bool,
+    /// Files that are being written.
+    restless: BTreeSet<String>,
+}
+
+fn compare(used: &Look, last: &Look, now: &Look) -> Seen {
+    let names: BTreeSet<&String> = used.keys().chain(last.keys()).chain(now.keys()).collect();
+    let mut seen = Seen { read: false, restless: BTreeSet::new() };
+    for name in names {
+        if last.get(name) != now.get(name) {
+            seen.restless.insert(name.clone());
+        } else if used.get(name) != now.get(name) {
+            seen.read = true;
+        }
+    }
+    seen
+}
+
+fn look(folder: &Path) -> Look {
+    let mut all = Look::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten().take(MOST) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.to_ascii_lowercase().ends_with(".wasm") {
+            continue;
+        }
+        // Of the name itself: a link is looked at, never its target.
+        let Ok(meta) = fs::symlink_metadata(entry.path()) else { continue };
+        let stamp = Stamp {
+            inode: meta.ino(),
+            size: meta.len(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        };
+        all.insert(name, stamp);
+    }
+    all
+}
+
+/// Reads the folder again whenever something in it has changed and come to rest, until `stop`.
+pub async fn watch(app: Arc<App>, stop: CancellationToken) {
+    let folder = Arc::new(app.config.modules.clone());
+    // What the start read may have changed since: the first look is compared with nothing.
+    let (mut used, mut last) = (Look::new(), Look::new());
+    let mut wait = Duration::ZERO;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+        let folder = folder.clone();
+        let Ok(now) = tokio::task::spawn_blocking(move || look(&folder)).await else { continue };
+        let seen = compare(&used, &last, &now);
+        wait = if seen.restless.is_empty() { LOOK_EVERY } else { SETTLES };
+        if seen.read {
+            // What is restless stays as it was, so that it is read once it rests.
+            let mut read = now.clone();
+            for name in &seen.restless {
+                match used.get(name) {
+                    Some(stamp) => read.insert(name.clone(), stamp.clone()),
+                    None => read.remove(name),
+                };
+            }
+            super::rescan(&app, &seen.restless).await;
+            used = read;
+        }
+        last = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(size: u64) -> Stamp {
+        Stamp { inode: 1, size, modified: (0, 0), changed: (0, 0) }
+    }
+
+    fn folder(files: &[(&str, u64)]) -> Look {
+        files.iter().map(|(name, size)| ((*name).to_owned(), at(*size))).collect()
+    }
+
+    #[test]
+    fn a_file_is_read_when_two_looks_agree() {
+        let (none, half, whole) = (folder(&[]), folder(&[("a", 1)]), folder(&[("a", 2)]));
+        let grows = Seen { read: false, restless: BTreeSet::from(["a".to_owned()]) };
+        assert_eq!(compare(&none, &none, &half), grows, "new");
+        assert_eq!(compare(&none, &half, &whole), grows, "growing");
+        assert_eq!(compare(&none, &whole, &whole), Seen { read: true, restless: BTreeSet::new() }, "at rest");
+        assert_eq!(compare(&whole, &whole, &whole), Seen { read: false, restless: BTreeSet::new() }, "read");
+        assert!(compare(&whole, &none, &none).read, "taken away");
+    }
+
+    #[test]
+    fn a_file_that_never_rests_holds_nobody_back() {
+        let (before, after) = (folder(&[("a", 1), ("b", 5)]), folder(&[("a", 2), ("b", 5)]));
+        let seen = compare(&folder(&[]), &before, &after);
+        assert!(seen.read, "b is at rest");
+        assert_eq!(seen.restless, BTreeSet::from(["a".to_owned()]));
+    }
+}

@@ -1,0 +1,116 @@
+//! Versions while runs go on: what runs ends on the bytes it began with, and a version whose first run crashes gives way to the one before.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod modules_support;
+
+use modules_support::*;
+use sluice::{link, modules::Verb, runs::Scheduler};
+use sluice_model::{ConnectionId, task::Reason};
+use sluice_store::{NewUser, RunOutcome, RunView};
+use sluice_vault::Secret;
+use std::time::{Duration, Instant};
+
+/// Approves what waits and links an account with it.
+async fn link(place: &Place) -> ConnectionId {
+    place.decide(Verb::Approve, &place.asked("fit")).await.unwrap();
+    let app = place.app();
+    let user = NewUser { name: "ada".into(), time_zone: "UTC".into(), password_hash: None, owner: true };
+    let user = app.store.create_user(user).await.unwrap();
+    let fields = vec![("key".to_owned(), Secret::text("CANARY-key".to_owned()))];
+    link::link_fields(app, user, "fit", "key", fields, None).await.unwrap_or_else(|e| panic!("{}", e.public())).connection
+}
+
+/// The runs, newest first, once there are so many and none is under way.
+async fn runs_of(place: &Place, connection: ConnectionId, is: impl Fn(&[RunView]) -> bool) -> Vec<RunView> {
+    let began = Instant::now();
+    loop {
+        let app = place.app();
+        let runs = app.store.runs(connection, 10).await.unwrap();
+        if is(&runs) && !app.store.connection(connection).await.unwrap().unwrap().running {
+            return runs;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "{runs:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn run_now(place: &Place, connection: ConnectionId) {
+    let app = place.app();
+    app.store.request_run(connection, Reason::Manual, app.now()).await.unwrap();
+    app.wake.notify_one();
+}
+
+async fn until_running(place: &Place, connection: ConnectionId) {
+    let began = Instant::now();
+    while !place.app().store.connection(connection).await.unwrap().unwrap().running {
+        assert!(began.elapsed() < Duration::from_secs(30));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_ends_on_the_version_it_began_with_and_the_next_begins_on_the_new_one() {
+    let mut place = Place::new();
+    place.put("fit.wasm", &Fixture { sync: SLOW, ..Fixture::default() }.build());
+    let app = place.watched().await;
+    let connection = link(&place).await;
+    let scheduler = Scheduler::start(app.clone()).await.unwrap();
+    until_running(&place, connection).await;
+    // The folder is not waited for here: the run is under way for a second or two.
+    let second = Fixture { version: "1.1.0", sync: SLOW, ..Fixture::default() }.build();
+    place.put("fit.wasm", &second);
+    let runs = runs_of(&place, connection, |runs| runs.len() == 1).await;
+    assert_eq!((runs[0].outcome, runs[0].connector_version.as_str()), (RunOutcome::Complete, "1.0.0"));
+    place.until("fit", |l| l.version.as_deref() == Some("1.1.0")).await;
+    run_now(&place, connection).await;
+    until_running(&place, connection).await;
+    // A first run that ends well needs no way back any more; going back by hand while it goes on does not touch it.
+    let back = place.decide(Verb::Rollback, "fit").await.unwrap();
+    assert_eq!(back.version.as_deref(), Some("1.0.0"));
+    let newest = |version: &'static str| move |runs: &[RunView]| runs.first().is_some_and(|r| r.connector_version == version);
+    let runs = runs_of(&place, connection, newest("1.1.0")).await;
+    assert_eq!(runs[0].outcome, RunOutcome::Complete);
+    run_now(&place, connection).await;
+    let runs = runs_of(&place, connection, newest("1.0.0")).await;
+    assert_eq!(runs[0].outcome, RunOutcome::Complete);
+    scheduler.stop().await.unwrap();
+    place.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_whose_first_run_crashes_gives_way_to_the_one_before() {
+    let mut place = Place::new();
+    place.put("fit.wasm", &Fixture::default().build());
+    let app = place.watched().await;
+    let connection = link(&place).await;
+    let scheduler = Scheduler::start(app.clone()).await.unwrap();
+    runs_of(&place, connection, |runs| runs.len() == 1).await;
+
+    let bad = Fixture { version: "1.1.0", sync: "unreachable", ..Fixture::default() }.build();
+    place.put("fit.wasm", &bad);
+    place.until("fit", |l| l.version.as_deref() == Some("1.1.0")).await;
+    run_now(&place, connection).await;
+    let (listing, _) = place.until("fit", |l| l.waiting.is_some()).await;
+    assert!(runs(&listing) && listing.version.as_deref() == Some("1.0.0"), "{listing:?}");
+    let waiting = listing.waiting.unwrap();
+    assert!(waiting.line.contains("its first run failed") && waiting.line.contains("crashed"), "{waiting:?}");
+    let log = place.audited().await;
+    assert!(log.last().unwrap().starts_with("module-rolled-back fit@"), "{log:?}");
+    let runs = runs_of(&place, connection, |runs| runs.first().is_some_and(|r| r.connector_version == "1.1.0")).await;
+    assert_ne!(runs[0].outcome, RunOutcome::Complete);
+    run_now(&place, connection).await;
+    runs_of(&place, connection, |runs| runs.first().is_some_and(|r| r.connector_version == "1.0.0" && r.outcome == RunOutcome::Complete))
+        .await;
+
+    // One that runs well stays, and a later crash of it is an ordinary failure.
+    let good = Fixture { version: "1.2.0", ..Fixture::default() }.build();
+    place.put("fit.wasm", &good);
+    place.until("fit", |l| l.version.as_deref() == Some("1.2.0")).await;
+    let trial = |approvals: Vec<sluice_store::Approval>| approvals.iter().any(|a| a.on_trial);
+    assert!(trial(app.store.approvals("fit").await.unwrap()));
+    run_now(&place, connection).await;
+    runs_of(&place, connection, |runs| runs.first().is_some_and(|r| r.connector_version == "1.2.0")).await;
+    assert!(!trial(app.store.approvals("fit").await.unwrap()));
+    scheduler.stop().await.unwrap();
+    place.stop().await;
+}
