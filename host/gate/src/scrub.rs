@@ -119,25 +119,27 @@ impl Scrubber {
 /// All forms of one secret; some are equal for plain ones, and the set above keeps one of each.
 fn forms_of(secret: &[u8]) -> Vec<Vec<u8>> {
     let mut forms = vec![secret.to_vec()];
-    for set in [NON_ALPHANUMERIC, COMPONENT, SCRIPT, LENIENT] {
+    // Most tokens are made of characters that only the strictest writers of URLs escape, and none of JSON or HTML.
+    let plain = secret.iter().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(b));
+    let sets = [NON_ALPHANUMERIC, COMPONENT, SCRIPT, LENIENT];
+    for set in sets.get(..if plain { 1 } else { sets.len() }).unwrap_or_default() {
         let upper: String = percent_encode(secret, set).collect();
-        forms.push(upper.replace("%20", "+").into_bytes());
-        forms.push(lower_escapes(&upper).replace("%20", "+").into_bytes());
+        if !plain {
+            forms.push(upper.replace("%20", "+").into_bytes());
+            forms.push(lower_escapes(&upper).replace("%20", "+").into_bytes());
+        }
         forms.push(lower_escapes(&upper).into_bytes());
         forms.push(upper.into_bytes());
     }
     // Hardly anybody escapes letters; those who do must not get a secret past us.
-    let every: String = secret.iter().map(|b| format!("%{b:02X}")).collect();
-    forms.push(lower_escapes(&every).into_bytes());
-    forms.push(every.into_bytes());
+    forms.push(escape_all(secret, "%", b"0123456789ABCDEF"));
+    forms.push(escape_all(secret, "%", b"0123456789abcdef"));
     if let Ok(text) = std::str::from_utf8(secret) {
         let mut every = String::with_capacity(text.len() * 6);
         text.chars().for_each(|c| escape(c, &mut every));
         forms.push(every.to_ascii_uppercase().replace("\\U", "\\u").into_bytes());
         forms.push(every.into_bytes());
     }
-    // Most tokens are made of characters that no writer of JSON or HTML escapes.
-    let plain = secret.iter().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(b));
     if let (false, Ok(text)) = (plain, std::str::from_utf8(secret)) {
         for slashes in [false, true] {
             for unicode in [false, true] {
@@ -151,14 +153,23 @@ fn forms_of(secret: &[u8]) -> Vec<Vec<u8>> {
         forms.push(html.replace('\'', "&#x27;").into_bytes());
         forms.push(html.into_bytes());
     }
-    let hex: String = secret.iter().map(|b| format!("{b:02x}")).collect();
-    forms.push(hex.to_ascii_uppercase().into_bytes());
-    forms.push(hex.into_bytes());
+    forms.push(escape_all(secret, "", b"0123456789ABCDEF"));
+    forms.push(escape_all(secret, "", b"0123456789abcdef"));
     for shift in 0..3 {
         forms.push(base64_inside(secret, shift, |bytes| STANDARD_NO_PAD.encode(bytes)));
         forms.push(base64_inside(secret, shift, |bytes| URL_SAFE_NO_PAD.encode(bytes)));
     }
     forms
+}
+
+/// Every byte as two digits with a sign before them.
+fn escape_all(secret: &[u8], sign: &str, digits: &[u8; 16]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(secret.len() * (sign.len() + 2));
+    for byte in secret {
+        out.extend_from_slice(sign.as_bytes());
+        out.extend([byte >> 4, byte & 15].into_iter().filter_map(|digit| digits.get(usize::from(digit))));
+    }
+    out
 }
 
 /// The characters of an encoded longer text that depend on the secret alone, when it begins `shift` bytes after a boundary of three.
@@ -205,7 +216,8 @@ fn json(text: &str, slashes: bool, unicode: bool, html_safe: bool) -> String {
 
 fn escape(c: char, out: &mut String) {
     for unit in c.encode_utf16(&mut [0; 2]) {
-        out.push_str(&format!("\\u{unit:04x}"));
+        out.push_str("\\u");
+        out.extend([12, 8, 4, 0].map(|shift| char::from_digit(u32::from((*unit >> shift) & 15), 16).unwrap_or('0')));
     }
 }
 

@@ -162,31 +162,35 @@ impl Ingest {
     /// # Errors
     /// The index of the first that was refused, and why, for the connector's author.
     pub fn record_all(&mut self, entries: &[Entry]) -> Result<(), (u32, String)> {
-        let mut rows = Vec::with_capacity(entries.len());
-        let mut latest: Option<MetricInfo> = None;
+        // Stretches of one metric, mostly one for all. Nothing is taken before everything is judged.
+        let mut stretches: Vec<(MetricInfo, Vec<Row>)> = Vec::new();
         for (index, entry) in (0_u32..).zip(entries) {
-            let info = match latest.take() {
-                Some(info) if info.metric.name == entry.metric => info,
-                _ => self.find(&entry.metric).map_err(|why| (index, why))?,
-            };
-            rows.push((info.id, self.row(&info, entry).map_err(|why| (index, why))?));
-            latest = Some(info);
+            let goes_on = stretches.last().is_some_and(|(info, _)| info.metric.name == entry.metric);
+            if !goes_on {
+                let info = self.find(&entry.metric).map_err(|why| (index, why))?;
+                stretches.push((info, Vec::with_capacity(entries.len() - index as usize)));
+            }
+            if let Some((info, rows)) = stretches.last_mut() {
+                rows.push(self.row(info, entry).map_err(|why| (index, why))?);
+            }
         }
-        let mut rows = rows.into_iter().zip(entries).peekable();
-        while let Some(((id, _), entry)) = rows.peek() {
-            let (id, info) = (*id, self.find(&entry.metric).map_err(|why| (0, why))?);
+        let mut entries = entries.iter();
+        for (info, mut rows) in stretches {
             let next = self.ops.len();
-            let (at, known) = self.open.entry(id).or_insert_with(|| (next, HashMap::new()));
+            let (at, known) = self.open.entry(info.id).or_insert_with(|| (next, HashMap::new()));
             if *at == next {
                 self.ops.push(Op(Kind::Merge(merge(&info, self.rank, None))));
             }
-            let Some(Op(Kind::Merge(group))) = self.ops.get_mut(*at) else { break };
-            // As many as follow of the same metric.
-            while let Some(((_, mut row), entry)) = rows.next_if(|((of, _), _)| *of == id) {
+            let Some(Op(Kind::Merge(group))) = self.ops.get_mut(*at) else { continue };
+            for (row, entry) in rows.iter_mut().zip(entries.by_ref()) {
                 row.series = number(&mut group.series, known, entry.series.as_deref().unwrap_or(""));
-                group.rows.push(row);
                 self.len += 1;
                 self.bytes = self.bytes.saturating_add(usize::try_from(weight(entry)).unwrap_or(usize::MAX));
+            }
+            if group.rows.is_empty() {
+                group.rows = rows;
+            } else {
+                group.rows.append(&mut rows);
             }
         }
         Ok(())
