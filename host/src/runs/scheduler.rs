@@ -116,6 +116,26 @@ struct Working {
     window: Held,
     /// The last claim came back empty: what is due may not run yet.
     dry: bool,
+    /// Something happened since: a claim may bring something now.
+    look: bool,
+    /// A claim that is under way. What was claimed before goes on starting meanwhile.
+    claiming: Option<JoinHandle<Result<Claimed, StoreError>>>,
+    claim_again: Instant,
+}
+
+/// What a claim brought, and who else waits.
+struct Claimed {
+    claims: Vec<Claim>,
+    several_apps: bool,
+    several_users: bool,
+}
+
+/// The claim's end, when there is one under way.
+async fn claimed(claiming: &mut Option<JoinHandle<Result<Claimed, StoreError>>>) -> Result<Claimed, StoreError> {
+    let Some(under_way) = claiming else { return std::future::pending().await };
+    let result = under_way.await;
+    *claiming = None;
+    result.unwrap_or_else(|panic| Err(StoreError::Fatal(format!("a claim stopped: {panic}"))))
 }
 
 async fn work(app: Arc<App>, incarnation: i64, stop: CancellationToken) -> Result<(), StoreError> {
@@ -134,6 +154,9 @@ async fn work(app: Arc<App>, incarnation: i64, stop: CancellationToken) -> Resul
         slots: Held::none(limit),
         window: Held::none((1 + AHEAD) * limit),
         dry: false,
+        look: true,
+        claiming: None,
+        claim_again: Instant::now(),
     };
     let mut beat = tokio::time::interval(HEARTBEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -148,8 +171,16 @@ async fn work(app: Arc<App>, incarnation: i64, stop: CancellationToken) -> Resul
         };
         tokio::select! {
             () = stop.cancelled() => break Ok(()),
-            () = state.app.wake.notified() => {}
+            () = state.app.wake.notified() => state.look = true,
             Some(ended) = state.running.join_next_with_id(), if !state.running.is_empty() => state.ended(ended),
+            claimed = claimed(&mut state.claiming) => match claimed {
+                Ok(claimed) => state.take(claimed),
+                Err(error) if passing(&error) => {
+                    tracing::error!("the schedule waits {} s: {error}", STORE_AGAIN.as_secs());
+                    state.claim_again = Instant::now() + STORE_AGAIN;
+                }
+                Err(error) => break Err(error),
+            },
             _ = beat.tick() => {
                 let now = state.app.now();
                 match state.app.store.heartbeat(state.incarnation, now + LEASE_MS).await {
@@ -159,7 +190,7 @@ async fn work(app: Arc<App>, incarnation: i64, stop: CancellationToken) -> Resul
                     Err(error) => break Err(error),
                 }
             }
-            () = tokio::time::sleep(sleep) => {}
+            () = tokio::time::sleep(sleep) => state.look = true,
         }
         // Everything else that ended meanwhile, without a turn of the loop for each.
         while let Some(ended) = state.running.try_join_next_with_id() {
@@ -180,52 +211,66 @@ impl Working {
     /// Writes off, starts, claims; says how long to sleep then.
     async fn turn(&mut self) -> Result<Duration, StoreError> {
         self.write_off().await;
-        let waiting = self.app.store.waiting().await?;
-        let others = self.window.apps().filter(|app| !waiting.apps.contains(app)).count();
-        let several = waiting.apps.len() + others > 1;
-        for held in [&mut self.slots, &mut self.window] {
-            held.several_apps = several;
-            held.several_users = waiting.several_users;
-        }
-        self.fill().await?;
+        self.start();
+        self.claim();
         let mut longest = LONGEST_SLEEP;
         if !self.owed.is_empty() {
             longest = self.owed_again.saturating_duration_since(Instant::now()).min(longest);
         }
-        if self.running.len() >= self.limit {
+        // A run that ends, or the claim, wakes the loop.
+        if self.running.len() >= self.limit || self.claiming.is_some() {
             return Ok(longest);
         }
-        // Asked again: claims have changed it.
+        let again = self.claim_again.saturating_duration_since(Instant::now());
+        if !again.is_zero() {
+            return Ok(longest.min(again));
+        }
+        // Asked now: claims have changed it.
         let due = self.app.store.next_due().await?;
         let wait = due.map_or(i64::MAX, |due| due.saturating_sub(self.app.now())).max(1);
         let wait = Duration::from_millis(u64::try_from(wait).unwrap_or(1)).min(longest);
         Ok(if self.dry { wait.max(HELD_BACK) } else { wait })
     }
 
-    /// Starts what was claimed, and claims what is missing, one batch ahead.
-    async fn fill(&mut self) -> Result<(), StoreError> {
-        self.dry = false;
-        loop {
-            self.start();
-            // Of those that wait, the first may be waiting for their share: then others are looked for, as long as the window has room.
-            let wanted = if self.running.len() < self.limit { self.limit } else { self.limit.saturating_sub(self.ahead.len()) };
-            let wanted = if self.ahead.len() < self.limit { AHEAD * self.limit - self.ahead.len() } else { wanted };
-            let wanted = wanted.min(self.window.free());
-            if wanted == 0 {
-                return Ok(());
-            }
-            let claims = self.app.store.claim_beside(self.incarnation, self.app.now(), wanted, self.window.clone()).await?;
-            if claims.is_empty() {
-                self.dry = true;
-                return Ok(());
-            }
-            for claim in claims {
-                self.window.take(claim.app.id, claim.connection.user);
-                self.ahead.push_back(claim);
-            }
-            if self.running.len() >= self.limit {
-                return Ok(());
-            }
+    /// Claims what is missing, one batch ahead, beside the runs: their slots must not wait for the disk.
+    fn claim(&mut self) {
+        if !self.look || self.claiming.is_some() || self.claim_again > Instant::now() {
+            return;
+        }
+        // Of those that wait, the first may be waiting for their share: then others are looked for, as long as the window has room.
+        let wanted = if self.running.len() < self.limit { self.limit } else { self.limit.saturating_sub(self.ahead.len()) };
+        let wanted = if self.ahead.len() < self.limit { AHEAD * self.limit - self.ahead.len() } else { wanted };
+        let wanted = wanted.min(self.window.free());
+        if wanted == 0 {
+            // Full, and yet not everything runs: somebody's share has to become free first.
+            self.dry = true;
+            return;
+        }
+        self.look = false;
+        let (app, incarnation, mut window) = (self.app.clone(), self.incarnation, self.window.clone());
+        self.claiming = Some(tokio::spawn(async move {
+            let waiting = app.store.waiting().await?;
+            let others = window.apps().filter(|app| !waiting.apps.contains(app)).count();
+            let (several_apps, several_users) = (waiting.apps.len() + others > 1, waiting.several_users);
+            window.several_apps = several_apps;
+            window.several_users = several_users;
+            let claims = app.store.claim_beside(incarnation, app.now(), wanted, window).await?;
+            Ok(Claimed { claims, several_apps, several_users })
+        }));
+    }
+
+    /// Takes in what a claim brought.
+    fn take(&mut self, claimed: Claimed) {
+        for held in [&mut self.slots, &mut self.window] {
+            held.several_apps = claimed.several_apps;
+            held.several_users = claimed.several_users;
+        }
+        self.dry = claimed.claims.is_empty();
+        // There may be more.
+        self.look |= !self.dry;
+        for claim in claimed.claims {
+            self.window.take(claim.app.id, claim.connection.user);
+            self.ahead.push_back(claim);
         }
     }
 
@@ -258,6 +303,7 @@ impl Working {
     }
 
     fn ended(&mut self, ended: Result<(tokio::task::Id, Left), tokio::task::JoinError>) {
+        self.look = true;
         let (id, left) = match ended {
             Ok((id, left)) => (id, left),
             Err(error) => {
@@ -320,6 +366,11 @@ impl Working {
         }
         self.owed_again = Instant::now();
         self.write_off().await;
+        if self.claiming.is_some()
+            && let Ok(claimed) = claimed(&mut self.claiming).await
+        {
+            self.take(claimed);
+        }
         let running = self.leases.into_values().map(|lease| lease.fence);
         let left: Vec<Fence> = running.chain(self.ahead.into_iter().map(|c| c.fence)).collect();
         if !left.is_empty()
