@@ -45,8 +45,11 @@ const IDLE: Duration = Duration::from_millis(20);
 const FOLD_TURN: u64 = 64;
 /// How long emptying the WAL waits for readers to go.
 const EMPTY_WAIT: Duration = Duration::from_millis(100);
-/// WAL pages (4 KiB) after which the checkpointer is called.
-const WAL_PAGES: u64 = 1_000;
+/// WAL pages (4 KiB) between two calls of the checkpointer: a page that is written over and over meanwhile is copied once, and a start after a kill
+/// has little to read.
+const WAL_PAGES: u64 = 4_000;
+/// The same with nothing else to do. Not fewer: where a run comes now and then, each would be copied for itself.
+const WAL_PAGES_IDLE: u64 = 1_000;
 /// WAL pages after which the writer copies the WAL itself: then nobody writes meanwhile, and the WAL begins anew.
 const WAL_PAGES_MOST: u64 = 16_000;
 
@@ -362,11 +365,17 @@ pub(crate) fn run(mut conn: Connection, queue: &Arc<Queue>, clock: &dyn Clock, n
     };
     let mut stale = true;
     let mut groups = 0_u64;
+    // How much of the WAL the checkpointer was called for.
+    let mut told = 0_u64;
     loop {
+        let mut step = WAL_PAGES;
         match queue.gather(stale) {
             Gathered::End => break,
             Gathered::Idle => match fold(&conn) {
-                Ok(more) => stale = more,
+                Ok(more) => {
+                    stale = more;
+                    step = if more { step } else { WAL_PAGES_IDLE };
+                }
                 Err(StoreError::Fatal(why)) => queue.stop(&why),
                 Err(error) => {
                     tracing::warn!(%error, "day counters are not folded now; days are read from their entries meanwhile");
@@ -388,11 +397,16 @@ pub(crate) fn run(mut conn: Connection, queue: &Arc<Queue>, clock: &dyn Clock, n
             break;
         }
         let wal = queue.wal_pages.load(Ordering::Relaxed);
+        if wal < told {
+            // It has begun anew.
+            told = 0;
+        }
         if wal > WAL_PAGES_MOST {
             // Readers may hold it back; then the next group tries again.
             let _ = checkpoint(&conn, "PASSIVE");
-        } else if wal > WAL_PAGES {
+        } else if wal >= told + step {
             nudge();
+            told = wal;
         }
     }
     sentinel.well = true;
