@@ -19,6 +19,7 @@ use crate::{Counts, StoreError};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use std::cmp::Ordering;
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 /// A scan reads at most so many times the batch before it gives way to point reads…
 const SCAN: usize = 4;
@@ -283,49 +284,104 @@ fn drop_row(scope: &mut Scope<'_>, op: &Merge, window: Window, plan: &mut Plan, 
     plan.dropped.push(Dropped { key: key.to_owned(), old });
 }
 
+/// Rows that one statement inserts, largest first: a statement costs as much again as a row, and a batch of any length should need few.
+const AT_ONCE: [usize; 4] = [128, 32, 8, 1];
+
+/// What all rows of one insertion share, as the parameters ?1 to ?6.
+const SHARED: usize = 6;
+/// Parameters of each row.
+const EACH: usize = 11;
+
+/// An insertion of so many rows. What is stored already is passed over; that must show by the number of rows, since nothing else can be refused here.
+fn insertion(rows: usize) -> String {
+    use std::fmt::Write as _;
+    let mut sql = String::from(
+        "INSERT OR IGNORE INTO entry (connection, metric, rank, as_of, run, by_id, gone, start, key, \"end\", \"offset\", civil, series, day, value,
+           digest, revision, seq) VALUES ",
+    );
+    for row in 0..rows {
+        sql.push_str(if row == 0 { "(?1, ?2, ?3, ?4, ?5, ?6, 0" } else { ", (?1, ?2, ?3, ?4, ?5, ?6, 0" });
+        for parameter in 1..=EACH {
+            // Writing to a string cannot fail.
+            let _ = write!(sql, ", ?{}", SHARED + row * EACH + parameter);
+        }
+        sql.push(')');
+    }
+    sql
+}
+
+static INSERTIONS: LazyLock<[String; AT_ONCE.len()]> = LazyLock::new(|| AT_ONCE.map(insertion));
+
 /// The statements of the second phase, each prepared once and bound again only where rows differ.
 struct Statements<'a> {
-    insert: CachedStatement<'a>,
+    /// By the number of rows, as in [`AT_ONCE`]; made when first used.
+    inserts: [Option<CachedStatement<'a>>; AT_ONCE.len()],
     /// Where the row stands: the key is not assigned, so only the index of changes is rewritten.
     update: CachedStatement<'a>,
     /// To another time.
     shift: CachedStatement<'a>,
 }
 
-fn write(scope: &mut Scope<'_>, op: &Merge, tally: &mut Tally<'_>, plan: &Plan) -> Result<(), StoreError> {
-    let conn = scope.conn;
-    let mut statements = Statements {
-        insert: conn.prepare_cached(
-            "INSERT INTO entry (connection, metric, rank, as_of, run, by_id, gone, start, key, \"end\", \"offset\", civil, series, day, value,
-               digest, revision, seq)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17) ON CONFLICT DO NOTHING",
-        )?,
-        update: conn.prepare_cached(
+impl<'a> Statements<'a> {
+    fn new(scope: &Scope<'a>, op: &Merge) -> Result<Self, StoreError> {
+        let mut update = scope.conn.prepare_cached(
             "UPDATE entry SET rank = ?1, as_of = ?2, run = ?3, \"end\" = ?6, \"offset\" = ?7, civil = ?8, series = ?9, day = ?10, value = ?11,
                digest = ?12, revision = ?13, seq = ?14, gone = 0
              WHERE connection = ?4 AND metric = ?5 AND start = ?15 AND key = ?16",
-        )?,
-        shift: conn.prepare_cached(
-            "UPDATE entry SET start = ? WHERE connection = ? AND metric = ? AND start = ? AND key = ?",
-        )?,
-    };
-    let insert = &mut statements.insert;
-    insert.raw_bind_parameter(1, scope.connection)?;
-    insert.raw_bind_parameter(2, op.metric)?;
-    insert.raw_bind_parameter(3, op.rank)?;
-    insert.raw_bind_parameter(4, scope.as_of)?;
-    insert.raw_bind_parameter(5, scope.run)?;
-    insert.raw_bind_parameter(6, op.by_id)?;
-    let update_row = &mut statements.update;
-    update_row.raw_bind_parameter(1, op.rank)?;
-    update_row.raw_bind_parameter(2, scope.as_of)?;
-    update_row.raw_bind_parameter(3, scope.run)?;
-    update_row.raw_bind_parameter(4, scope.connection)?;
-    update_row.raw_bind_parameter(5, op.metric)?;
+        )?;
+        update.raw_bind_parameter(1, op.rank)?;
+        update.raw_bind_parameter(2, scope.as_of)?;
+        update.raw_bind_parameter(3, scope.run)?;
+        update.raw_bind_parameter(4, scope.connection)?;
+        update.raw_bind_parameter(5, op.metric)?;
+        let shift =
+            scope.conn.prepare_cached("UPDATE entry SET start = ? WHERE connection = ? AND metric = ? AND start = ? AND key = ?")?;
+        Ok(Self { inserts: [const { None }; AT_ONCE.len()], update, shift })
+    }
+
+    /// Inserts as many rows as the `size`th statement takes, numbered from the scope's next; how many were not there before.
+    fn insert(&mut self, scope: &Scope<'a>, op: &Merge, size: usize, rows: &[&Row]) -> Result<usize, StoreError> {
+        let (Some(slot), Some(sql)) = (self.inserts.get_mut(size), INSERTIONS.get(size)) else { return Ok(0) };
+        let insert = match slot {
+            Some(insert) => insert,
+            None => {
+                let mut insert = scope.conn.prepare_cached(sql)?;
+                insert.raw_bind_parameter(1, scope.connection)?;
+                insert.raw_bind_parameter(2, op.metric)?;
+                insert.raw_bind_parameter(3, op.rank)?;
+                insert.raw_bind_parameter(4, scope.as_of)?;
+                insert.raw_bind_parameter(5, scope.run)?;
+                insert.raw_bind_parameter(6, op.by_id)?;
+                slot.insert(insert)
+            }
+        };
+        for (n, row) in rows.iter().enumerate() {
+            let first = SHARED + n * EACH + 1;
+            let series = op.series_of(row);
+            insert.raw_bind_parameter(first, row.start)?;
+            insert.raw_bind_parameter(first + 1, op.key(row))?;
+            insert.raw_bind_parameter(first + 2, row.end)?;
+            insert.raw_bind_parameter(first + 3, row.offset)?;
+            insert.raw_bind_parameter(first + 4, row.civil)?;
+            insert.raw_bind_parameter(first + 5, (op.by_id && !series.is_empty()).then_some(series))?;
+            insert.raw_bind_parameter(first + 6, row.day)?;
+            insert.raw_bind_parameter(first + 7, row.value)?;
+            insert.raw_bind_parameter(first + 8, row.digest)?;
+            insert.raw_bind_parameter(first + 9, row.revision)?;
+            insert.raw_bind_parameter(first + 10, scope.seq + 1 + i64::try_from(n).unwrap_or(i64::MAX))?;
+        }
+        Ok(insert.raw_execute()?)
+    }
+}
+
+fn write(scope: &mut Scope<'_>, op: &Merge, tally: &mut Tally<'_>, plan: &Plan) -> Result<(), StoreError> {
     for dropped in &plan.dropped {
         bury(scope, op.metric, op.rank, &dropped.key, dropped.old.start, dropped.old.digest)?;
         tally.removed(dropped.old.series, dropped.old.day, dropped.old.start);
     }
+    let mut statements = Statements::new(scope, op)?;
+    // Rows that are to be inserted, until one comes that is not.
+    let mut fresh: Vec<&Row> = Vec::new();
     for (at, (row, action)) in op.rows.iter().zip(&plan.actions).enumerate() {
         let action = match action {
             Action::New if at >= plan.known => match by_key(scope, op, row)? {
@@ -334,54 +390,79 @@ fn write(scope: &mut Scope<'_>, op: &Merge, tally: &mut Tally<'_>, plan: &Plan) 
             },
             Action::New | Action::Nothing | Action::Stamp { .. } | Action::Write(_) => *action,
         };
+        if let Action::New = action {
+            fresh.push(row);
+            continue;
+        }
+        insert(scope, op, tally, &mut statements, &mut fresh)?;
         match action {
-            Action::Nothing => {}
+            Action::New | Action::Nothing => {}
             Action::Stamp { start } => stamp(scope, op, row, start)?,
             Action::Write(old) => update(scope, op, tally, &mut statements, row, old)?,
-            Action::New => {
-                if new(scope, op, tally, &mut statements, row)? {
-                    continue;
-                }
-                // An id that is stored at another time.
-                let Some((was, series)) = by_id(scope, op, tally, row)? else {
-                    return Err(StoreError::Refused("an entry was neither there nor insertable".to_owned()));
-                };
-                match decide(&mut scope.counts, op, row, &was, series, scope.as_of) {
-                    Action::Write(old) => update(scope, op, tally, &mut statements, row, old)?,
-                    Action::Stamp { start } => stamp(scope, op, row, start)?,
-                    Action::New | Action::Nothing => {}
+        }
+    }
+    insert(scope, op, tally, &mut statements, &mut fresh)
+}
+
+/// Inserts the gathered rows, many by one statement; those whose id is stored at another time are written there.
+fn insert<'a>(
+    scope: &mut Scope<'a>,
+    op: &Merge,
+    tally: &mut Tally<'_>,
+    statements: &mut Statements<'a>,
+    fresh: &mut Vec<&Row>,
+) -> Result<(), StoreError> {
+    let mut rest = fresh.as_slice();
+    for (size, count) in AT_ONCE.into_iter().enumerate() {
+        while let Some((rows, others)) = rest.split_at_checked(count) {
+            rest = others;
+            let before = scope.seq;
+            let inserted = statements.insert(scope, op, size, rows)?;
+            let all = inserted == count;
+            if all || inserted > 0 {
+                scope.seq += i64::try_from(count).unwrap_or(i64::MAX);
+            }
+            for (seq, row) in (before + 1..).zip(rows) {
+                if all || (inserted > 0 && stands(scope, op, row, seq)?) {
+                    scope.counts.inserted += 1;
+                    tally.added(row.series, row.day, row.start, row.value);
+                    if row.more.is_some() {
+                        more(scope, op, row, row.start)?;
+                    }
+                } else {
+                    elsewhere(scope, op, tally, statements, row)?;
                 }
             }
         }
     }
+    fresh.clear();
     Ok(())
 }
 
-/// Inserts a row; false when its id is stored elsewhere.
-fn new(scope: &mut Scope<'_>, op: &Merge, tally: &mut Tally<'_>, statements: &mut Statements<'_>, row: &Row) -> Result<bool, StoreError> {
-    let series = op.series_of(row);
-    let insert = &mut statements.insert;
-    insert.raw_bind_parameter(7, row.start)?;
-    insert.raw_bind_parameter(8, op.key(row))?;
-    insert.raw_bind_parameter(9, row.end)?;
-    insert.raw_bind_parameter(10, row.offset)?;
-    insert.raw_bind_parameter(11, row.civil)?;
-    insert.raw_bind_parameter(12, (op.by_id && !series.is_empty()).then_some(series))?;
-    insert.raw_bind_parameter(13, row.day)?;
-    insert.raw_bind_parameter(14, row.value)?;
-    insert.raw_bind_parameter(15, row.digest)?;
-    insert.raw_bind_parameter(16, row.revision)?;
-    insert.raw_bind_parameter(17, scope.seq + 1)?;
-    if insert.raw_execute()? == 0 {
-        return Ok(false);
+/// Whether a row was inserted with this sequence.
+fn stands(scope: &Scope<'_>, op: &Merge, row: &Row, seq: i64) -> Result<bool, StoreError> {
+    Ok(scope
+        .conn
+        .prepare_cached("SELECT 1 FROM entry WHERE connection = ? AND metric = ? AND start = ? AND key = ? AND seq = ?")?
+        .exists(params![scope.connection, op.metric, row.start, op.key(row), seq])?)
+}
+
+/// Writes a row whose id is stored at another time.
+fn elsewhere(
+    scope: &mut Scope<'_>,
+    op: &Merge,
+    tally: &mut Tally<'_>,
+    statements: &mut Statements<'_>,
+    row: &Row,
+) -> Result<(), StoreError> {
+    let Some((was, series)) = by_id(scope, op, tally, row)? else {
+        return Err(StoreError::Refused("an entry was neither there nor insertable".to_owned()));
+    };
+    match decide(&mut scope.counts, op, row, &was, series, scope.as_of) {
+        Action::Write(old) => update(scope, op, tally, statements, row, old),
+        Action::Stamp { start } => stamp(scope, op, row, start),
+        Action::New | Action::Nothing => Ok(()),
     }
-    scope.seq += 1;
-    scope.counts.inserted += 1;
-    tally.added(row.series, row.day, row.start, row.value);
-    if row.more.is_some() {
-        more(scope, op, row, row.start)?;
-    }
-    Ok(true)
 }
 
 /// Writes a row over a stored one, wherever that stands.

@@ -66,10 +66,11 @@ pub(crate) fn writer(dir: &Path) -> Result<Connection, OpenError> {
     if mode != "wal" {
         return Err(OpenError::NoWal { path, mode });
     }
-    // The checkpointer copies the WAL back, on its own connection; a commit never pays for it.
+    // The checkpointer copies the WAL back, on its own connection; a commit never pays for it. The cache is small on purpose: a commit whose pages
+    // were reordered on their way (most are) has SQLite look at every page of it, and what it lacks the system has.
     conn.execute_batch(
         "PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 0;
-         PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF",
+         PRAGMA cache_size = -8192; PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF",
     )
     .map_err(sqlite)?;
     migrate(&conn).map_err(sqlite)?;

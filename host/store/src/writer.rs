@@ -4,7 +4,7 @@
 //! everything that waits, without a timer, commits it as one transaction, and then tells every caller. While the disk flushes, the next
 //! group gathers. Alone, a caller waits for one flush; a hundred callers share it.
 //!
-//! Each item runs in a savepoint of its own, so that one that is refused (a broken fence, a constraint) costs only its caller. Where SQLite
+//! One item that is refused (a broken fence, a constraint) costs only its caller: see [`transaction`]. Where SQLite
 //! has dropped the whole transaction (a full disk does that, savepoints included) nobody is told yes. After an I/O error or a failing COMMIT
 //! nothing is certain any more: every caller is refused, the store refuses from then on, and [`crate::Store::fatal`] tells the host to exit;
 //! the next start recovers what was acknowledged. The writer is never interrupted.
@@ -431,26 +431,12 @@ fn commit(
         return Ok(());
     }
     let now = clock.now();
-    let mut outcomes: Vec<Result<(), StoreError>> = Vec::with_capacity(group.len());
-    let alone = group.len() == 1;
-    let whole = (|| -> Result<(), StoreError> {
-        conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        for item in &mut group {
-            outcomes.push(one(conn, state, item, now, alone)?);
-        }
-        if fold_too {
-            days::fold(conn)?;
-        }
-        if alone && matches!(outcomes.as_slice(), [Err(_)]) {
-            conn.prepare_cached("ROLLBACK")?.execute([])?;
-            return Ok(());
-        }
-        let committed = conn.prepare_cached("COMMIT")?.execute([]).map(drop);
-        committed.map_err(|error| match StoreError::from(error) {
-            StoreError::Full => StoreError::Full,
-            other => StoreError::Fatal(format!("a commit failed: {other}")),
-        })
-    })();
+    let mut outcomes: Vec<Option<Result<(), StoreError>>> = Vec::new();
+    let mut whole = transaction(conn, state, now, &mut group, &mut outcomes, fold_too, false);
+    if matches!(whole, Ok(Ended::Spoilt)) {
+        whole = transaction(conn, state, now, &mut group, &mut outcomes, fold_too, true);
+    }
+    let whole = whole.map(drop);
     queue.note(&whole, now);
     let mut end = Ok(());
     if let Err(error) = &whole {
@@ -461,7 +447,7 @@ fn commit(
             end = Err(error.clone());
         }
     }
-    for (item, outcome) in group.into_iter().zip(outcomes.into_iter().map(Some).chain(std::iter::repeat_with(|| None))) {
+    for (item, outcome) in group.into_iter().zip(outcomes) {
         item.answer(match (&end, &whole, outcome) {
             (Err(error), _, _) | (Ok(()), Err(error), _) => Err(error.clone()),
             (Ok(()), Ok(()), Some(outcome)) => outcome,
@@ -471,30 +457,79 @@ fn commit(
     end
 }
 
-/// Runs one item in its savepoint. The outer error means that the whole transaction is lost.
-fn one(conn: &Connection, state: &mut WriterState, item: &mut Item, now: i64, alone: bool) -> Result<Result<(), StoreError>, StoreError> {
-    if !alone {
-        conn.prepare_cached("SAVEPOINT item")?.execute([])?;
-    }
-    let done = match item {
-        Item::Job(job) => job.run(conn, state),
-        Item::Batch(batch) => apply::apply(conn, state, batch, now),
-        Item::Empty(_) => Ok(()),
-    };
-    let Err(error) = done else {
-        if !alone {
-            conn.prepare_cached("RELEASE item")?.execute([])?;
+/// How a group's transaction ended when nothing stands against it.
+enum Ended {
+    Committed,
+    /// A batch was refused halfway: all is rolled back, and no job has been run.
+    Spoilt,
+}
+
+/// A group as one transaction; an error means that all of it is lost.
+///
+/// Batches go first and, unless `careful`, without savepoints, which would have SQLite copy each page before it changes: nearly all of those that are
+/// refused are refused by their fence, before they wrote anything. For the others the group is done again, carefully. Jobs can be run once only, and
+/// so come after, each in its savepoint. Between a batch and a job of one group the order is free: neither caller had an answer when the other asked.
+fn transaction(
+    conn: &Connection,
+    state: &mut WriterState,
+    now: i64,
+    group: &mut [Item],
+    outcomes: &mut Vec<Option<Result<(), StoreError>>>,
+    fold_too: bool,
+    careful: bool,
+) -> Result<Ended, StoreError> {
+    outcomes.clear();
+    outcomes.resize_with(group.len(), || None);
+    conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+    for (item, outcome) in group.iter_mut().zip(outcomes.iter_mut()) {
+        let Item::Batch(batch) = item else { continue };
+        if careful {
+            *outcome = Some(shielded(conn, || apply::apply(conn, state, batch, now))?);
+            continue;
         }
-        return Ok(Ok(()));
-    };
-    if conn.is_autocommit() || matches!(error, StoreError::Full | StoreError::Fatal(_)) {
-        return Err(error);
+        match apply::apply(conn, state, batch, now) {
+            Ok(()) => *outcome = Some(Ok(())),
+            // The fence is the first that is looked at: nothing was written.
+            Err(error @ StoreError::Fenced) => *outcome = Some(Err(error)),
+            Err(error) if lost(conn, &error) => return Err(error),
+            Err(_) => {
+                conn.prepare_cached("ROLLBACK")?.execute([])?;
+                return Ok(Ended::Spoilt);
+            }
+        }
     }
-    if !alone {
+    for (item, outcome) in group.iter_mut().zip(outcomes.iter_mut()) {
+        if let Item::Job(job) = item {
+            *outcome = Some(shielded(conn, || job.run(conn, state))?);
+        }
+    }
+    if fold_too {
+        days::fold(conn)?;
+    }
+    let committed = conn.prepare_cached("COMMIT")?.execute([]).map(|_| Ended::Committed);
+    committed.map_err(|error| match StoreError::from(error) {
+        StoreError::Full => StoreError::Full,
+        other => StoreError::Fatal(format!("a commit failed: {other}")),
+    })
+}
+
+/// Whether the whole transaction is gone with this error.
+fn lost(conn: &Connection, error: &StoreError) -> bool {
+    conn.is_autocommit() || matches!(error, StoreError::Full | StoreError::Fatal(_))
+}
+
+/// Runs one item in a savepoint. The outer error means that the whole transaction is lost.
+fn shielded(conn: &Connection, work: impl FnOnce() -> Result<(), StoreError>) -> Result<Result<(), StoreError>, StoreError> {
+    conn.prepare_cached("SAVEPOINT item")?.execute([])?;
+    let done = work();
+    if let Err(error) = &done {
+        if lost(conn, error) {
+            return Err(error.clone());
+        }
         conn.prepare_cached("ROLLBACK TO item")?.execute([])?;
-        conn.prepare_cached("RELEASE item")?.execute([])?;
     }
-    Ok(Err(error))
+    conn.prepare_cached("RELEASE item")?.execute([])?;
+    Ok(done)
 }
 
 /// Folds one slice of stale days in a transaction of its own; whether there is more.
