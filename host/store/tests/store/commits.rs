@@ -25,6 +25,30 @@ async fn a_batch_with_an_old_epoch_or_another_lease_is_fenced_and_its_neighbours
 }
 
 #[tokio::test]
+async fn a_batch_that_is_refused_halfway_leaves_nothing_and_costs_its_neighbours_nothing() {
+    let f = Fixture::new().await;
+    let (a, b, c) = (f.run("a").await, f.run("b").await, f.run("c").await);
+    // What no caller can bring about: a row that the database itself refuses, after others of the batch were written.
+    f.side().execute_batch("CREATE TRIGGER refusing BEFORE INSERT ON state BEGIN SELECT RAISE(ABORT, 'not this one'); END").unwrap();
+    let make = |fence: Fence, state: Vec<(String, Option<Vec<u8>>)>| {
+        let mut ingest = f.ingest();
+        ingest.record(&steps(MIDNIGHT, 1.0)).unwrap();
+        Batch { state, ..batch(fence, 10, ingest.take()) }
+    };
+    let before = f.store.submit(make(a, Vec::new()));
+    let refused = f.store.submit(make(b, vec![("key".into(), Some(b"value".to_vec()))]));
+    let after = f.store.submit(make(c, Vec::new()));
+    let job = f.store.create_user(NewUser { name: "beside".into(), time_zone: "UTC".into(), password_hash: None, owner: false });
+    assert!(job.await.is_ok());
+    assert_eq!(before.await.unwrap().counts.inserted, 1);
+    assert!(matches!(refused.await, Err(CommitError::Transient(_))));
+    assert_eq!(after.await.unwrap().counts.inserted, 1);
+    let stored = [f.values(a.connection).await, f.values(b.connection).await, f.values(c.connection).await];
+    assert_eq!(stored, [vec![1.0], vec![], vec![1.0]]);
+    assert_eq!(f.record(b, 20, &[steps(MIDNIGHT, 2.0)]).await.inserted, 1, "its lease is still its own");
+}
+
+#[tokio::test]
 async fn pausing_linking_again_and_disconnecting_stop_a_run_under_way() {
     let f = Fixture::new().await;
     let a = f.run("a").await;
