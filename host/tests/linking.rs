@@ -509,8 +509,12 @@ async fn a_busy_provider_costs_nothing_but_time_and_a_lost_answer_is_asked_for_o
     // This provider punishes repetition: the person is asked, once it has said no, and not before.
     bench.pass(HOUR);
     bench.world(|w| w.mishaps = vec![Mishap::AnswerLost]);
-    let failure = link::refresh(&bench.app, &connection, false).await.err().unwrap().failure();
-    assert_eq!(failure.kind, FailureKind::Unauthorized);
+    let next = async || link::refresh(&bench.app, &connection, false).await.err().unwrap().failure();
+    let failure = next().await;
+    assert_eq!((failure.kind, failure.code.as_str()), (FailureKind::Transient, "RENEWAL_LOST"));
+    assert_eq!(bench.world(|w| w.reuses), 0);
+    let failure = next().await;
+    assert_eq!((failure.kind, failure.code.as_str()), (FailureKind::Unauthorized, "SIGN_IN_AGAIN"));
     assert_eq!(bench.world(|w| w.reuses), 1);
 }
 

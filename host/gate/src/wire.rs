@@ -134,10 +134,11 @@ pub(crate) fn classify(error: &reqwest::Error) -> FetchError {
         }
         at = cause.source();
     }
-    if error.is_timeout() {
-        FetchError::Timeout
-    } else if error.is_connect() {
+    // A connection that was not made in time has carried nothing, which is more than a timeout says.
+    if error.is_connect() {
         FetchError::Connect
+    } else if error.is_timeout() {
+        FetchError::Timeout
     } else if error.is_builder() {
         FetchError::Other("the request could not be built".to_owned())
     } else {

@@ -190,6 +190,12 @@ async fn nobody_listening_is_a_failed_connection() {
     let plain = session(&egress_with(&gate, &manifest(""), vec![upstream(format!("https://{}", server.addr))]));
     let outcome = plain.fetch(get("https://one.example/free")).await.map(|r| r.status);
     assert!(matches!(outcome, Err(FetchError::Tls | FetchError::Connect | FetchError::Timeout)), "{outcome:?}");
+    // One that takes the connection and says nothing of TLS: nothing was sent there, so it is no answer that is missing.
+    let mute = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let timeouts = sluice_gate::Timeouts { first_byte: Duration::from_secs(20), ..quick() };
+    let patient = sluice_gate::Gate::new(sluice_gate::GateOptions { timeouts, ..sluice_gate::GateOptions::new(Clockwork::new().clock()) });
+    let silent = session(&egress_with(&patient, &manifest(""), vec![upstream(format!("https://{}", mute.local_addr().unwrap()))]));
+    assert_eq!(silent.fetch(get("https://one.example/free")).await.map(|r| r.status), Err(FetchError::Connect));
     // A name that nobody knows.
     let nowhere = session(&egress_with(&gate, &manifest(""), vec![upstream("http://does-not-exist.invalid".into())]));
     assert_eq!(nowhere.fetch(get("https://one.example/free")).await.map(|r| r.status), Err(FetchError::Dns));

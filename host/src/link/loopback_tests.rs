@@ -19,6 +19,7 @@ use sluice_vault::Secret;
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 const MANIFEST: &str = r#"
@@ -241,6 +242,52 @@ async fn what_an_endpoint_says_is_told_from_what_nobody_heard() {
     let unreachable = token_request::by_refresh_token(&rude, &oauth, &ring, secret("CANARY")).await.err().unwrap();
     assert!(matches!(&unreachable, TokenRequestError::Call(CallError::NotSent(_))), "{unreachable}");
     assert!(!format!("{lost:?} {unreachable:?}").contains("CANARY"));
+}
+
+#[tokio::test]
+async fn silence_and_half_an_answer_are_lost_and_a_connection_that_never_came_about_is_not() {
+    let bench = Bench::new("body", "https://www.provider.com/revoke").await;
+    let oauth = bench.auth("app").1.unwrap();
+    let timeouts = sluice_gate::Timeouts {
+        connect: Duration::from_millis(300),
+        first_byte: Duration::from_millis(600),
+        between_bytes: Duration::from_millis(300),
+        whole: Duration::from_secs(5),
+    };
+    let gate = Gate::new(GateOptions { timeouts, ..GateOptions::new(Arc::new(|| 1_000)) });
+    // What a server says to a request, if it reads one, and whether it closes then. (scheme, answer, closes, lost)
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 60\r\n\r\n";
+    for (what, scheme, answer, closes, lost) in [
+        ("silence", "http", String::new(), false, true),
+        ("half an answer, then silence", "http", format!("{head}{{\"access_tok"), false, true),
+        ("half an answer, then the end", "http", format!("{head}{{\"access_tok"), true, true),
+        ("the end", "http", String::new(), true, true),
+        ("no TLS", "https", String::new(), false, false),
+    ] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let to = format!("{scheme}://{}", listener.local_addr().unwrap());
+        let options = EgressOptions {
+            connector: "prov".into(),
+            grant: Arc::new(Grant::new(&bench.manifest, &[]).unwrap()),
+            manifest: bench.manifest.clone(),
+            upstreams: vec![Upstream { from: "https://www.provider.com".into(), to, allow_private: true }],
+        };
+        let egress = gate.egress(options).unwrap();
+        let serving = tokio::spawn(async move {
+            use tokio::io::{AsyncReadExt, AsyncWriteExt};
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 4096]).await;
+            let _ = stream.write_all(answer.as_bytes()).await;
+            if !closes {
+                std::future::pending::<()>().await;
+            }
+        });
+        let failed = token_request::by_refresh_token(&egress, &oauth, &ring(&APP), secret("CANARY")).await.err().unwrap();
+        let TokenRequestError::Call(call) = &failed else { panic!("{what}: {failed}") };
+        assert_eq!(matches!(call, CallError::Lost(_)), lost, "{what}: {failed}");
+        assert_eq!(matches!(call, CallError::NotSent(_)), !lost, "{what}: {failed}");
+        serving.abort();
+    }
 }
 
 #[tokio::test]

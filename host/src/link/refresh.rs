@@ -8,9 +8,11 @@
 //!   folder's lock keeps other processes out, the credential's version whatever else may have changed it.
 //! - The intent is on the disk before the request goes out; the new pair is on the disk before anybody sees it. A refresh goes on when its caller
 //!   goes away: it runs in a task of its own.
-//! - A lost answer keeps the old token, which is tried once more at once, and again with the next run since the intent is still there: some
-//!   providers answer a repetition for a while. What ends a connection is the provider's own "no" to a version that is still the stored one;
-//!   silence never does, or a provider's bad hour would send everybody to its sign-in page.
+//! - A lost answer (silence, a reset, half a body) keeps the old token and the intent, and the next run asks once more: a minute or two later, since
+//!   some providers answer a repetition for that long, and trouble on the way is often over by then. A second lost answer for the same version of
+//!   the key ends in a sign-in: whether it was used up nobody here can know, and whoever repeats it for ever is taken for a thief.
+//! - An answer that is whole is not lost, whatever it says: a provider that refuses to serve (429, 5xx), or that cannot be reached at all, has not
+//!   used anything up. The intent is taken back, and the token is tried for as long as that lasts.
 //! - The request has 30 seconds, a run's lease minutes: nobody takes the connection over meanwhile.
 
 use super::error::LinkError;
@@ -47,6 +49,9 @@ pub enum RefreshError {
     /// Only the person can help: the refresh token is no longer good, or there is none.
     #[error("the key can't be renewed: {0}")]
     NeedsSignIn(String),
+    /// Only the person can help: two renewals of the same key went out, and the answers of both were lost.
+    #[error("the answers to two renewals of this key were lost, so that nobody knows whether it is still good: {0}")]
+    Unanswered(String),
     /// Only the operator can help.
     #[error("the app is misconfigured: {0}")]
     Misconfigured(String),
@@ -58,6 +63,9 @@ pub enum RefreshError {
         /// When to come again, ms from now, where the provider said.
         retry_after_ms: Option<u64>,
     },
+    /// It went out, and the answer was lost: it is asked once more.
+    #[error("the answer to a renewal of the key was lost; the old key is tried once more with the next run: {0}")]
+    Lost(String),
     /// The answer makes no sense.
     #[error("the key was not renewed: {0}")]
     Unexpected(String),
@@ -78,6 +86,17 @@ impl RefreshError {
                 FailureKind::Unauthorized,
                 "SIGN_IN_AGAIN",
                 "The provider no longer accepts the stored key of this account; sign in again.",
+            ),
+            Self::Unanswered(_) => (
+                FailureKind::Unauthorized,
+                "RENEWAL_UNANSWERED",
+                "The provider was asked twice to renew the key of this account, and both answers were lost on the way: the key may have been \
+                 replaced without this host learning the new one. Sign in again.",
+            ),
+            Self::Lost(_) => (
+                FailureKind::Transient,
+                "RENEWAL_LOST",
+                "The provider's answer to a renewal of the key was lost on the way; the key is renewed once more with the next run.",
             ),
             Self::Sealed(_) => {
                 (FailureKind::Unauthorized, "KEY_UNREADABLE", "The stored key of this account cannot be opened; sign in again.")
@@ -255,20 +274,16 @@ impl<'a> Here<'a> {
     /// The token first, then the manifest's `renew` steps, each committed before the next. `None`: the stored keys moved on under us.
     async fn renew(mut self, app: &App) -> Result<Option<Keyring>, RefreshError> {
         if let (AuthKind::Oauth2(oauth), Some(refresh)) = (&self.auth.kind, self.ring.look_up(REFRESH)) {
-            let Some(version) = self.intend(app, REFRESH).await? else { return Ok(None) };
-            let mut asked = token_request::by_refresh_token(&self.connector.egress, oauth, &self.ring, refresh.duplicate()).await;
-            if let Err(TokenRequestError::Call(CallError::Lost(why))) = &asked {
-                tracing::info!(connection = %self.connection.public_id, "the answer to a renewal was lost ({why}); the old token is tried once more");
-                asked = token_request::by_refresh_token(&self.connector.egress, oauth, &self.ring, refresh).await;
-            }
+            let Some(question) = self.intend(app, REFRESH).await? else { return Ok(None) };
+            let asked = token_request::by_refresh_token(&self.connector.egress, oauth, &self.ring, refresh).await;
             app.fail_point("refresh:after-answer");
             match asked {
                 Ok(answer) => {
                     token_request::keep(&mut self.ring, answer, app.now());
                 }
-                Err(failed) => return self.judge_token(app, REFRESH, version, failed).await,
+                Err(failed) => return self.judge_token(app, question, failed).await,
             }
-            if !self.commit(app, REFRESH, version).await? {
+            if !self.commit(app, question).await? {
                 return Ok(None);
             }
         }
@@ -276,87 +291,101 @@ impl<'a> Here<'a> {
             // Any host-held key will do to carry the version: they are all replaced together.
             let Some(name) = self.stored.iter().find(|row| !row.guest).map(|row| row.name.clone()) else { return Ok(None) };
             self.stored = app.store.credentials(self.connection.id).await?.1;
-            let Some(version) = self.intend(app, &name).await? else { return Ok(None) };
+            let Some(question) = self.intend(app, &name).await? else { return Ok(None) };
             let ran =
                 exchange::run(&self.connector.egress, &self.connector.manifest, self.auth, ExchangeWhen::Renew, &mut self.ring, app.now())
                     .await;
             app.fail_point("refresh:after-answer");
             if let Err(failed) = ran {
-                return self.judge_exchange(app, &name, version, failed).await;
+                return self.judge_exchange(app, question, failed).await;
             }
-            if !self.commit(app, &name, version).await? {
+            if !self.commit(app, question).await? {
                 return Ok(None);
             }
         }
         Ok(Some(self.ring))
     }
 
-    async fn intend(&self, app: &App, name: &str) -> Result<Option<i64>, RefreshError> {
+    async fn intend(&self, app: &App, name: &str) -> Result<Option<Question>, RefreshError> {
         let Some(row) = self.stored.iter().find(|row| row.name == name && !row.guest) else { return Ok(None) };
+        let question = Question { name: name.to_owned(), version: row.version, again: row.intent_at.is_some() };
         app.fail_point("refresh:before-intent");
         let marked = app.store.mark_intent(self.connection.id, name, row.version, app.now()).await?;
         app.fail_point("refresh:after-intent");
-        Ok(marked.then_some(row.version))
+        Ok(marked.then_some(question))
     }
 
-    async fn commit(&mut self, app: &App, name: &str, version: i64) -> Result<bool, RefreshError> {
+    async fn commit(&mut self, app: &App, question: Question) -> Result<bool, RefreshError> {
         self.ring.end_as_declared(self.auth.expires_ms, app.now());
         let sealed = self.ring.seal(&self.connector.name, &self.connection.public_id, &self.data_key);
         app.fail_point("refresh:before-commit");
-        let stored = app.store.replace_credentials(self.connection.id, (name.to_owned(), version), sealed).await?;
+        let stored = app.store.replace_credentials(self.connection.id, (question.name, question.version), sealed).await?;
         app.fail_point("refresh:after-commit");
         Ok(stored)
     }
 
-    async fn moved(&self, app: &App, name: &str, version: i64) -> Result<bool, RefreshError> {
+    async fn moved(&self, app: &App, question: &Question) -> Result<bool, RefreshError> {
         let (_, stored) = app.store.credentials(self.connection.id).await?;
-        Ok(stored.iter().find(|row| row.name == name).is_none_or(|row| row.version != version))
+        Ok(stored.iter().find(|row| row.name == question.name).is_none_or(|row| row.version != question.version))
     }
 
-    async fn judge_token(&self, app: &App, name: &str, version: i64, failed: TokenRequestError) -> Result<Option<Keyring>, RefreshError> {
+    async fn judge_token(&self, app: &App, question: Question, failed: TokenRequestError) -> Result<Option<Keyring>, RefreshError> {
         let why = failed.to_string();
         match failed {
-            TokenRequestError::Call(CallError::Refused(_)) => Err(RefreshError::Unexpected(why)),
-            TokenRequestError::Call(_) => Err(RefreshError::Transient { why, retry_after_ms: None }),
+            TokenRequestError::Call(failed) => self.judge_call(app, question, &failed, why).await,
             TokenRequestError::Token { error, retry_after } => {
                 // Providers that name their error otherwise, or not at all, still say it with these two.
                 let unnamed = matches!(&error, TokenError::Refused { status: 400 | 401, code: "unlisted" | "no error code", .. });
                 let class = if unnamed { Refusal::SignInAgain } else { error.class() };
-                self.judge(app, name, version, class, why, retry_after).await
+                // Something that should have been the new pair: it may have been one, spoilt on the way.
+                let whole = !matches!(&error, TokenError::Malformed { status: 200..=299, .. });
+                self.judge(app, question, class, Said { why, retry_after, whole }).await
             }
         }
     }
 
-    async fn judge_exchange(&self, app: &App, name: &str, version: i64, failed: ExchangeError) -> Result<Option<Keyring>, RefreshError> {
+    async fn judge_exchange(&self, app: &App, question: Question, failed: ExchangeError) -> Result<Option<Keyring>, RefreshError> {
         let why = failed.to_string();
         let class = match &failed {
             ExchangeError::Refused { class: Refusal::Other, status: 400 | 401 | 403, .. } => Refusal::SignInAgain,
             other => other.class(),
         };
-        let retry_after = match failed {
-            ExchangeError::Refused { retry_after, .. } => retry_after,
-            _ => None,
-        };
-        self.judge(app, name, version, class, why, retry_after).await
+        match failed {
+            ExchangeError::Call(failed) => self.judge_call(app, question, &failed, why).await,
+            ExchangeError::Refused { retry_after, .. } => self.judge(app, question, class, Said { why, retry_after, whole: true }).await,
+            ExchangeError::Malformed(_) => self.judge(app, question, class, Said { why, retry_after: None, whole: false }).await,
+            // Our own: nothing was sent.
+            _ => self.judge(app, question, class, Said { why, retry_after: None, whole: true }).await,
+        }
     }
 
-    async fn judge(
-        &self,
-        app: &App,
-        name: &str,
-        version: i64,
-        class: Refusal,
-        why: String,
-        retry_after: Option<String>,
-    ) -> Result<Option<Keyring>, RefreshError> {
-        match class {
+    /// No answer: what matters is whether the provider may have acted.
+    async fn judge_call(&self, app: &App, question: Question, failed: &CallError, why: String) -> Result<Option<Keyring>, RefreshError> {
+        let error = match failed {
+            CallError::Lost(_) if !question.again => return Err(RefreshError::Lost(why)),
+            CallError::Lost(_) if self.moved(app, &question).await? => return Ok(None),
+            CallError::Lost(_) => return Err(RefreshError::Unanswered(why)),
+            CallError::Refused(_) => RefreshError::Unexpected(why),
+            CallError::NotSent(_) => RefreshError::Transient { why, retry_after_ms: None },
+        };
+        self.take_back(app, &question).await?;
+        Err(error)
+    }
+
+    async fn judge(&self, app: &App, question: Question, class: Refusal, said: Said) -> Result<Option<Keyring>, RefreshError> {
+        let Said { why, retry_after, whole } = said;
+        if matches!(class, Refusal::SignInAgain | Refusal::Declined) {
             // "No" to a token that is no longer the stored one says nothing of the one that is.
-            Refusal::SignInAgain | Refusal::Declined if self.moved(app, name, version).await? => Ok(None),
-            Refusal::SignInAgain | Refusal::Declined => {
-                let earlier = self.stored.iter().any(|row| row.name == name && row.intent_at.is_some());
-                let note = if earlier { " (the answer to an earlier renewal was lost)" } else { "" };
-                Err(RefreshError::NeedsSignIn(format!("{why}{note}")))
+            if self.moved(app, &question).await? {
+                return Ok(None);
             }
+            let note = if question.again { " (the answer to an earlier renewal was lost)" } else { "" };
+            return Err(RefreshError::NeedsSignIn(format!("{why}{note}")));
+        }
+        if whole {
+            self.take_back(app, &question).await?;
+        }
+        match class {
             Refusal::InvalidClient => {
                 misconfigured::pause_app(app, &self.connector.name, self.connection.app).await;
                 Err(RefreshError::Misconfigured(why))
@@ -368,9 +397,34 @@ impl<'a> Here<'a> {
                 let retry_after_ms = until.map(|until| u64::try_from(until.saturating_sub(now)).unwrap_or(0));
                 Err(RefreshError::Transient { why, retry_after_ms })
             }
-            Refusal::Other => Err(RefreshError::Unexpected(why)),
+            _ => Err(RefreshError::Unexpected(why)),
         }
     }
+
+    /// This question used nothing up. One before it, whose answer was lost, may have: its mark stays.
+    async fn take_back(&self, app: &App, question: &Question) -> Result<(), RefreshError> {
+        if !question.again {
+            app.store.take_back_intent(self.connection.id, &question.name, question.version).await?;
+        }
+        Ok(())
+    }
+}
+
+/// What the provider is asked: to renew this version of this key.
+struct Question {
+    name: String,
+    version: i64,
+    /// The answer to an earlier one about the same version was lost, or its asker died.
+    again: bool,
+}
+
+/// What came back, where it was no key.
+struct Said {
+    why: String,
+    /// When to come again, as the provider wrote it.
+    retry_after: Option<String>,
+    /// Whether it is the provider's own word, and not a key that was spoilt on the way.
+    whole: bool,
 }
 
 /// The data key of a connection.
@@ -426,6 +480,8 @@ mod tests {
     fn each_error_says_what_the_scheduler_needs() {
         for (error, kind) in [
             (RefreshError::NeedsSignIn("x".into()), FailureKind::Unauthorized),
+            (RefreshError::Unanswered("x".into()), FailureKind::Unauthorized),
+            (RefreshError::Lost("x".into()), FailureKind::Transient),
             (RefreshError::Misconfigured("x".into()), FailureKind::Misconfigured),
             (RefreshError::Transient { why: "x".into(), retry_after_ms: Some(7) }, FailureKind::Transient),
             (RefreshError::Unexpected("x".into()), FailureKind::UnexpectedResponse),

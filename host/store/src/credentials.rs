@@ -37,7 +37,7 @@ pub struct Credential {
     pub expires_at: Option<i64>,
     /// Rises with each replacement.
     pub version: i64,
-    /// A refresh of this version went out then, and its answer is not stored.
+    /// A refresh of this version went out then, and whether the provider acted on it is not known.
     pub intent_at: Option<i64>,
 }
 
@@ -108,6 +108,20 @@ impl Store {
                 .prepare_cached("UPDATE credential SET intent_at = ? WHERE connection = ? AND name = ? AND version = ?")?
                 .execute(params![at, connection.0, name, version])?;
             Ok(changed == 1)
+        })
+        .await
+    }
+
+    /// Takes an intent back: the provider is known not to have acted on it. Where the version moved on there is none any more.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn take_back_intent(&self, connection: ConnectionId, name: &str, version: i64) -> Result<(), StoreError> {
+        let name = name.to_owned();
+        self.write(move |conn, _| {
+            conn.prepare_cached("UPDATE credential SET intent_at = NULL WHERE connection = ? AND name = ? AND version = ?")?
+                .execute(params![connection.0, name, version])?;
+            Ok(())
         })
         .await
     }
