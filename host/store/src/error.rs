@@ -13,7 +13,7 @@ use std::path::PathBuf;
 pub enum OpenError {
     /// Another process, or another store of this process, holds the folder.
     #[error(
-        "opening {}: another sluice holds this data folder\n  stop it, or let this command act through its socket (it does so by itself when `sluice serve` runs as the same user)",
+        "opening {}: another sluice holds this data folder\n  stop it, or let this command act through its socket (it does so by itself when `sluice serve` runs as the same user)\n  one that hangs holds it too: end it first (kill -9 loses nothing that was stored)",
         .0.display()
     )]
     Locked(PathBuf),

@@ -3,6 +3,7 @@
 
 use sluice::link;
 use sluice_e2e::{
+    dump::Copy,
     eventually,
     folder::{Folder, Settings, upstream},
     host::Host,
@@ -13,7 +14,8 @@ use sluice_model::ConnectionId;
 use sluice_sim::{Clock, Fault, Kind, github};
 use sluice_store::{Connection, ConnectionState, RunOutcome};
 use std::{
-    process::Command,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -271,4 +273,135 @@ async fn a_host_that_dies_at_a_point() {
     let connection = app.store.connections(sluice_store::ConnectionFilter::default()).await.unwrap().remove(0);
     let renewed = link::refresh(&app, &connection, false).await.map(drop);
     panic!("it lives: {renewed:?}");
+}
+
+/// A folder whose only account must renew its token in its next run, at a provider that takes its time over it once.
+async fn due_for_renewal(takes: Duration) -> (Hub, Folder) {
+    let (hub, folder, host, _) = rotating(&Clock::system()).await;
+    host.stop().await;
+    hub.apply(github::Command::ExpireTokens { login: None }).unwrap();
+    hub.clear_requests();
+    hub.fault(Fault::once(Kind::Delay { ms: takes.as_millis().try_into().unwrap() }).matching(TOKEN));
+    (hub, folder)
+}
+
+/// Another process with a host on this folder. It is killed when this is dropped.
+struct Elsewhere {
+    child: Child,
+    ahead: PathBuf,
+}
+
+impl Elsewhere {
+    /// Starts it, and waits until the provider has its request for new keys.
+    async fn renewing(folder: &Folder, hub: &Hub) -> Self {
+        let ahead = folder.path("ahead");
+        std::fs::write(&ahead, "0").unwrap();
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        child.args(["--ignored", "--exact", "a_host_whose_clock_runs_ahead"]);
+        child.env("SLUICE_E2E_CONFIG", folder.config()).env("SLUICE_E2E_AHEAD", &ahead).stdout(Stdio::null()).stderr(Stdio::null());
+        let elsewhere = Self { child: child.spawn().unwrap(), ahead };
+        eventually("the request for new keys", async || hub.faults().is_empty().then_some(())).await;
+        elsewhere
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Stands still, for far longer than a lease lasts by its own clock.
+    fn stand_still(&self) {
+        self.signal(rustix::process::Signal::STOP);
+        std::fs::write(&self.ahead, (10 * 60_000).to_string()).unwrap();
+    }
+
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A second host on the same data, as somebody starts it to whom the first seems to hang.
+fn a_second_one_is_refused(folder: &Folder) {
+    let second = folder.run(&["serve"]).exits(2);
+    assert!(second.stderr.contains("another sluice holds this data folder"), "{second:?}");
+    assert!(!second.stdout.contains(" serves "), "{second:?}");
+}
+
+/// The key's versions and intents, and the state of the account, as the database has them.
+fn stored(folder: &Folder) -> (Vec<(i64, bool)>, String) {
+    let copy = Copy::of(&folder.data());
+    let keys = copy.rows("SELECT version, intent_at IS NOT NULL AS asked FROM credential ORDER BY name");
+    let keys = keys.iter().map(|row| (row["version"].as_i64().unwrap(), row["asked"] == 1)).collect();
+    let state = copy.rows("SELECT state FROM connection").remove(0)["state"].as_str().unwrap().to_owned();
+    (keys, state)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_stands_still_in_a_renewal_keeps_its_folder_and_ends_the_renewal_when_it_goes_on() {
+    let (hub, folder) = due_for_renewal(Duration::from_millis(700)).await;
+    let first = Elsewhere::renewing(&folder, &hub).await;
+    first.stand_still();
+    // The provider has replaced the pair by now, and nobody reads what it says.
+    eventually("the provider's answer", async || (hub.refreshes() == 1).then_some(())).await;
+    a_second_one_is_refused(&folder);
+    assert_eq!(stored(&folder), (vec![(1, false), (1, true)], "ok".to_owned()), "asked, and not answered");
+    assert_eq!((asked(&hub), hub.revoked_families()), (1, 0));
+
+    first.signal(rustix::process::Signal::CONT);
+    eventually("the new pair", async || (stored(&folder).0 == [(2, false), (2, false)]).then_some(())).await;
+    eventually("the run's end", async || {
+        let runs = Copy::of(&folder.data()).rows("SELECT outcome FROM run");
+        runs.iter().any(|run| run["outcome"] == "complete").then_some(())
+    })
+    .await;
+    assert_eq!((asked(&hub), hub.refreshes(), hub.revoked_families()), (1, 1, 0));
+    first.kill();
+
+    // The pair that it stored is the good one: it can be renewed in its turn.
+    hub.apply(github::Command::ExpireTokens { login: None }).unwrap();
+    let rows: Vec<serde_json::Value> = folder.run(&["run", "--json"]).exits(0).json();
+    assert_eq!(rows[0]["outcome"], "complete", "{rows:?}");
+    assert_eq!((asked(&hub), hub.refreshes(), hub.revoked_families()), (2, 2, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_is_killed_where_it_stood_still_is_followed_by_one_that_renews_once() {
+    let (hub, folder) = due_for_renewal(Duration::from_secs(300)).await;
+    let first = Elsewhere::renewing(&folder, &hub).await;
+    first.stand_still();
+    a_second_one_is_refused(&folder);
+    first.kill();
+    assert_eq!(stored(&folder).0, [(1, false), (1, true)]);
+
+    // What the dead one held is free at once: the folder's lock says that it is dead.
+    let second = folder.serve();
+    eventually("the new pair", async || (stored(&folder).0 == [(2, false), (2, false)]).then_some(())).await;
+    let rows: Vec<serde_json::Value> = folder.run(&["run", "--json"]).exits(0).json();
+    assert_eq!(rows[0]["outcome"], "complete", "{rows:?}");
+    assert_eq!((asked(&hub), hub.refreshes(), hub.revoked_families()), (1, 1, 0), "the request of the dead was never answered");
+    assert_eq!(stored(&folder).1, "ok");
+    assert!(second.terminate().success());
+}
+
+/// Not a test of its own: a process with a host and a schedule, whose clock is ahead by what a file says.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "started by the tests of hosts that stand still"]
+async fn a_host_whose_clock_runs_ahead() {
+    let Some(config) = std::env::var_os("SLUICE_E2E_CONFIG") else { return };
+    let ahead = PathBuf::from(std::env::var_os("SLUICE_E2E_AHEAD").unwrap());
+    let config = sluice::config::load(config.as_ref(), true, &sluice::config::Overrides::default()).unwrap();
+    let system = sluice::app::Surroundings::system();
+    let clock = system.clock.clone();
+    let by = move || std::fs::read_to_string(&ahead).ok().and_then(|text| text.parse::<i64>().ok()).unwrap_or(0);
+    let around = sluice::app::Surroundings { clock: Arc::new(move || clock.now() + by()), ..system };
+    let app = sluice::app::App::open(config, around).await.unwrap().app;
+    let mut schedule = sluice::runs::Scheduler::start(app).await.unwrap();
+    panic!("the schedule ended: {:?}", schedule.ended().await);
 }

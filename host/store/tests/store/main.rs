@@ -12,4 +12,5 @@ mod model;
 mod people;
 mod reading;
 mod runs;
+mod two_hosts;
 mod versions;
