@@ -509,6 +509,7 @@ fn transaction(
     let committed = conn.prepare_cached("COMMIT")?.execute([]).map(|_| Ended::Committed);
     committed.map_err(|error| match StoreError::from(error) {
         StoreError::Full => StoreError::Full,
+        StoreError::Fatal(why) => StoreError::Fatal(format!("a commit failed: {why}")),
         other => StoreError::Fatal(format!("a commit failed: {other}")),
     })
 }
@@ -541,6 +542,7 @@ fn fold(conn: &Connection) -> Result<bool, StoreError> {
     let folded = days::fold(conn).and_then(|more| {
         conn.execute_batch("COMMIT").map_err(|error| match StoreError::from(error) {
             StoreError::Full => StoreError::Full,
+            StoreError::Fatal(why) => StoreError::Fatal(format!("a commit failed: {why}")),
             other => StoreError::Fatal(format!("a commit failed: {other}")),
         })?;
         Ok(more)
