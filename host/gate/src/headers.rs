@@ -6,12 +6,8 @@
 
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method};
+use sluice_model::limits::{MAX_HEADER_BYTES, MAX_HEADERS};
 use sluice_model::request::Pairs;
-
-/// A request of a guest: a few dozen headers is already unusual.
-const MAX_COUNT: usize = 64;
-/// Names and values together. Common servers refuse more than 8 to 16 KiB.
-const MAX_BYTES: usize = 16 << 10;
 
 /// Names that belong to the connection, to the gate, or to nobody.
 const REFUSED: [&str; 25] = [
@@ -66,12 +62,12 @@ const HIDDEN: [&str; 9] = [
 /// # Errors
 /// Which header, and why.
 pub(crate) fn from_guest(pairs: &Pairs, attached: bool, owned: &dyn Fn(&str) -> bool) -> Result<HeaderMap, String> {
-    if pairs.len() > MAX_COUNT {
-        return Err(format!("{} headers, more than the {MAX_COUNT} a request may have", pairs.len()));
+    if pairs.len() > MAX_HEADERS {
+        return Err(format!("{} headers, more than the {MAX_HEADERS} a request may have", pairs.len()));
     }
     let bytes: usize = pairs.iter().map(|(n, v)| n.len() + v.len()).sum();
-    if bytes > MAX_BYTES {
-        return Err(format!("{bytes} bytes of headers, more than the {MAX_BYTES} a request may have"));
+    if bytes > MAX_HEADER_BYTES {
+        return Err(format!("{bytes} bytes of headers, more than the {MAX_HEADER_BYTES} a request may have"));
     }
     let mut out = HeaderMap::with_capacity(pairs.len() + 4);
     for (name, value) in pairs {
@@ -152,7 +148,7 @@ mod tests {
     fn number_and_size_are_bounded() {
         let many: Pairs = (0..65).map(|i| (format!("x-{i}"), "v".into())).collect();
         assert!(from_guest(&many, false, &|_| false).unwrap_err().contains("65 headers"));
-        let large: Pairs = vec![("x-a".into(), "v".repeat(MAX_BYTES))];
+        let large: Pairs = vec![("x-a".into(), "v".repeat(MAX_HEADER_BYTES))];
         assert!(from_guest(&large, false, &|_| false).unwrap_err().contains("bytes of headers"));
     }
 

@@ -23,6 +23,7 @@ use futures_util::future::join_all;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, Method};
 use sluice_model::grant::Decision;
+use sluice_model::limits::{MAX_BODY_BYTES, MAX_REQUESTS_AT_ONCE};
 use sluice_model::request::{FetchError, Pairs, Request, Response};
 use sluice_model::{AppId, ConnectionId, Grant};
 use sluice_vault::Secret;
@@ -32,14 +33,10 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 use url::{Url, form_urlencoded};
 
-/// Requests in one call of `fetch_all`.
-const MAX_AT_ONCE: usize = 64;
 /// Of these, how many are under way.
 const IN_FLIGHT: usize = 8;
 /// What one request may wait for quotas, all hops together. Longer waits free the worker instead.
 const LONGEST_WAIT_MS: u64 = 5_000;
-/// A guest's request body. What a connector sends is queries, not files.
-const MAX_BODY: usize = 8 << 20;
 /// What a session is made of.
 pub struct SessionOptions {
     /// Who shares app-wide quotas.
@@ -127,8 +124,8 @@ impl Session {
 
     /// Sends several: at most 64, at most 8 under way, answers in order.
     pub async fn fetch_all(&self, requests: Vec<Request>) -> Vec<Result<Response, FetchError>> {
-        if requests.len() > MAX_AT_ONCE {
-            let why = format!("fetch-all takes at most {MAX_AT_ONCE} requests, and {} came: nothing was sent", requests.len());
+        if requests.len() > MAX_REQUESTS_AT_ONCE {
+            let why = format!("fetch-all takes at most {MAX_REQUESTS_AT_ONCE} requests, and {} came: nothing was sent", requests.len());
             return requests.iter().map(|_| Err(FetchError::Other(why.clone()))).collect();
         }
         let places = Semaphore::new(IN_FLIGHT);
@@ -200,8 +197,8 @@ impl Session {
         let recipe = credential.as_deref().map(|name| self.recipe_for(name, &method, &parsed)).transpose()?;
         let headers =
             headers::from_guest(&headers, recipe.is_some(), &|name| self.egress.owns_header(name)).map_err(|why| deny(&why, None))?;
-        if body.as_ref().is_some_and(|b| b.len() > MAX_BODY) {
-            return Err(deny(&format!("its body is larger than {MAX_BODY} bytes"), None));
+        if body.as_ref().is_some_and(|b| b.len() > MAX_BODY_BYTES) {
+            return Err(deny(&format!("its body is larger than {MAX_BODY_BYTES} bytes"), None));
         }
         let applies = self.egress.recipes_of(&self.profile).filter(|r| r.owns_params() && r.matches(&method, &parsed)).chain(&recipe);
         for one in applies {

@@ -1,4 +1,6 @@
-//! What one run may use. Every bound has a default, can be set for a connector in `plugins.toml`, and has an error of its own name.
+//! What one run may use. Every bound of [`Limits`] has a default, can be set for a connector in `plugins.toml`, and has an error of its own name.
+//!
+//! The constants are bounds that nobody sets. The host, the test harness of the SDK and the words of the contract (`wit/`) hold to these and no others.
 
 use serde::Deserialize;
 
@@ -44,3 +46,22 @@ impl Default for Limits {
         }
     }
 }
+
+/// Bytes of a request's body.
+pub const MAX_BODY_BYTES: usize = 8 << 20;
+/// Headers of one request: a few dozen is already unusual.
+pub const MAX_HEADERS: usize = 64;
+/// Their names and values together. Common servers refuse more than 8 to 16 KiB.
+pub const MAX_HEADER_BYTES: usize = 16 << 10;
+/// Requests in one call.
+pub const MAX_REQUESTS_AT_ONCE: usize = 64;
+/// Bytes of a cursor.
+pub const MAX_CURSOR_BYTES: usize = 16 << 10;
+/// Bytes of one key of connector state.
+pub const MAX_STATE_KEY_BYTES: usize = 256;
+/// Bytes of one key that a connector keeps for itself.
+pub const MAX_KEY_BYTES: usize = 16 << 10;
+/// Bytes of all of them, with their names.
+pub const MAX_ALL_KEYS_BYTES: usize = 64 << 10;
+/// Problems that one run shows; more tell nobody anything.
+pub const MAX_PROBLEMS: usize = 50;

@@ -6,7 +6,7 @@ use crate::host::Host;
 use crate::log::Log;
 use crate::memory::{Memory, Passed};
 use crate::meter::Meter;
-use sluice_model::Limits;
+use sluice_model::{Limits, limits::MAX_PROBLEMS};
 use std::sync::Arc;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Error, Result};
@@ -14,8 +14,6 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 /// Resources of WASI's (streams, pollables) that are alive at once.
 pub(crate) const RESOURCES: usize = 1024;
-/// Problems of one run that are passed on.
-const PROBLEMS: u32 = 100;
 
 /// A call that is refused while a module describes itself, on its way up through wasmtime.
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +91,7 @@ impl State {
     /// Whether one more problem is passed on.
     pub(crate) fn one_more_problem(&mut self) -> bool {
         self.problems = self.problems.saturating_add(1);
-        self.problems <= PROBLEMS
+        self.problems as usize <= MAX_PROBLEMS
     }
 
     /// What an error that ended the call means.

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{Fixture, NOW, TestHost, engine, sync, syncing, taken};
-use sluice_model::{Limits, Outcome};
+use sluice_model::{Limits, Outcome, limits::MAX_PROBLEMS};
 use sluice_sandbox::{CallError, Level};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -179,7 +179,7 @@ async fn a_list_longer_than_memory_is_a_crash_of_the_connector() {
 }
 
 #[tokio::test]
-async fn only_a_hundred_problems_are_passed_on_and_their_texts_are_cut() {
+async fn only_fifty_problems_are_passed_on_and_their_texts_are_cut() {
     // kind, scope, code, message (100 KiB), no retry, no url, no metric
     let call = "(call $problem (i32.const 8) (i32.const 0) (i32.const 5000) (i32.const 7) (i32.const 8192) (i32.const 102400)
         (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))";
@@ -191,7 +191,7 @@ async fn only_a_hundred_problems_are_passed_on_and_their_texts_are_cut() {
     };
     let (report, host) = sync(&fixture.build(), TestHost::default(), &Limits::default()).await;
     report.result.unwrap().unwrap();
-    assert_eq!(host.asked.len(), 100);
+    assert_eq!(host.asked.len(), MAX_PROBLEMS);
     assert!(host.asked[0].len() < 15_000, "{}", host.asked[0].len());
 }
 

@@ -10,6 +10,7 @@ use super::events::{RunEvent, RunEvents};
 use sluice_gate::Session;
 use sluice_model::{
     ConnectionId, Entry, Failure, Limits, Manifest, Moment,
+    limits::{MAX_ALL_KEYS_BYTES, MAX_CURSOR_BYTES, MAX_PROBLEMS, MAX_STATE_KEY_BYTES},
     request::{FetchError, Request, Response},
     task::Task,
     validate,
@@ -22,10 +23,6 @@ use tokio_util::sync::CancellationToken;
 
 /// Rejections that one call lists; the rest are only counted.
 const MAX_REJECTIONS: usize = 100;
-/// Problems that one run shows.
-const MAX_PROBLEMS: usize = 50;
-/// Bytes of all keys that a connector keeps for itself.
-const MAX_GUEST_KEYS: usize = 64 << 10;
 
 fn put_back(map: &mut BTreeMap<String, Vec<u8>>, key: String, before: Option<Vec<u8>>) {
     match before {
@@ -52,12 +49,8 @@ pub struct Sink {
     pub version: String,
 }
 
-/// Bytes of one key of connector state.
-const MAX_STATE_KEY: usize = 1024;
 /// At most so often a guest's progress is passed on.
 const REPORT_EVERY: std::time::Duration = std::time::Duration::from_millis(200);
-/// Bytes of a cursor.
-const MAX_CURSOR: usize = 64 << 10;
 
 /// What seals and opens the keys that the connector keeps for itself.
 pub struct GuestKeys {
@@ -200,18 +193,10 @@ impl RunHost {
         }
     }
 
-    fn room(&self, more: usize) -> Result<(), RecordError> {
+    /// Whether so many entries and bytes more still fit.
+    fn room(&self, more: usize, bytes: u64) -> Result<(), RecordError> {
         let Some(sink) = &self.sink else { return Err(RecordError::Other("identify records nothing".to_owned())) };
-        if sink.ingest.len() as u64 + more as u64 > self.limits.entries {
-            return Err(RecordError::TooMany(self.limits.entries));
-        }
-        if sink.ingest.bytes() as u64 > self.limits.entry_bytes {
-            return Err(RecordError::Other(format!(
-                "over {} bytes of entries since the last checkpoint: checkpoint more often",
-                self.limits.entry_bytes
-            )));
-        }
-        Ok(())
+        room(&sink.ingest, &self.limits, more, bytes)
     }
 
     fn check_all(&self, entries: &[Entry]) -> Result<(), RecordError> {
@@ -227,6 +212,25 @@ impl RunHost {
         }
         if rejected.is_empty() { Ok(()) } else { Err(RecordError::Rejected(rejected)) }
     }
+}
+
+/// Judged before anything is taken: a call that would pass a bound leaves nothing of itself.
+fn room(ingest: &Ingest, limits: &Limits, more: usize, bytes: u64) -> Result<(), RecordError> {
+    if (ingest.len() as u64).saturating_add(more as u64) > limits.entries {
+        return Err(RecordError::TooMany(limits.entries));
+    }
+    if (ingest.bytes() as u64).saturating_add(bytes) > limits.entry_bytes {
+        return Err(RecordError::Other(format!(
+            "over {} bytes of entries since the last checkpoint: checkpoint more often, or record less at once",
+            limits.entry_bytes
+        )));
+    }
+    Ok(())
+}
+
+/// What entries count for.
+fn weigh(entries: &[Entry]) -> u64 {
+    entries.iter().fold(0, |sum, entry| sum.saturating_add(validate::weight(entry)))
 }
 
 #[async_trait::async_trait]
@@ -281,8 +285,8 @@ impl Host for RunHost {
             return Err(KeyError::Other("there is no connection yet to keep a key for".to_owned()));
         };
         let others: usize = keys.values.iter().filter(|(n, _)| *n != name).map(|(n, v)| n.len() + v.len()).sum();
-        if name.len() > 128 || others + name.len() + value.len() > MAX_GUEST_KEYS {
-            return Err(KeyError::TooLarge(MAX_GUEST_KEYS as u64));
+        if name.len() > 128 || others + name.len() + value.len() > MAX_ALL_KEYS_BYTES {
+            return Err(KeyError::TooLarge(MAX_ALL_KEYS_BYTES as u64));
         }
         let before = keys.values.insert(name.to_owned(), value);
         self.undo_keys.entry(name.to_owned()).or_insert(before);
@@ -303,7 +307,7 @@ impl Host for RunHost {
 
     fn record(&mut self, entries: Vec<Entry>) -> Result<(), RecordError> {
         self.go_on();
-        self.room(entries.len())?;
+        self.room(entries.len(), weigh(&entries))?;
         let Some(sink) = &mut self.sink else { return Ok(()) };
         let Err((index, why)) = sink.ingest.record_all(&entries) else { return Ok(()) };
         // All that is wrong is told, with what was probably meant.
@@ -320,7 +324,7 @@ impl Host for RunHost {
         entries: Vec<Entry>,
     ) -> Result<(), RecordError> {
         self.go_on();
-        self.room(entries.len())?;
+        self.room(entries.len(), weigh(&entries))?;
         validate::check_window(&self.manifest, metric, series, &first, &past, &entries).map_err(|why| RecordError::Rejected(vec![why]))?;
         let Some(sink) = &mut self.sink else { return Ok(()) };
         sink.ingest.replace_window(metric, series, first, past, &entries).map_err(|why| RecordError::Rejected(vec![why]))
@@ -328,16 +332,16 @@ impl Host for RunHost {
 
     fn retract(&mut self, metric: &str, id: &str) -> Result<(), RecordError> {
         self.go_on();
-        self.room(1)?;
+        self.room(1, id.len() as u64)?;
         let Some(sink) = &mut self.sink else { return Ok(()) };
         sink.ingest.retract(metric, id).map_err(|why| RecordError::Rejected(vec![(0, why)]))
     }
 
     fn label_series(&mut self, metric: &str, series: &str, label: &str) {
         self.go_on();
-        if let Some(sink) = &mut self.sink
-            && let Err(why) = sink.ingest.label(metric, series, label)
-        {
+        let fits = self.room(0, (series.len() + label.len()) as u64).map_err(|_| "no room until the next checkpoint".to_owned());
+        let Some(sink) = &mut self.sink else { return };
+        if let Err(why) = fits.and_then(|()| sink.ingest.label(metric, series, label)) {
             tracing::debug!(connector = %self.manifest.name, "label refused: {why}");
         }
     }
@@ -346,8 +350,8 @@ impl Host for RunHost {
         if self.cancel.is_cancelled() {
             return Err(CheckpointError::Cancelled);
         }
-        if cursor.as_ref().is_some_and(|c| c.len() > MAX_CURSOR) {
-            return Err(CheckpointError::TooLarge(MAX_CURSOR as u64));
+        if cursor.as_ref().is_some_and(|c| c.len() > MAX_CURSOR_BYTES) {
+            return Err(CheckpointError::TooLarge(MAX_CURSOR_BYTES as u64));
         }
         self.go_on();
         self.settle().await.map_err(|error| match error {
@@ -394,7 +398,7 @@ impl Host for RunHost {
             return Ok(());
         }
         let total = self.state_total - before.map_or(0, |v| key.len() + v.len()) + key.len() + value.len();
-        if key.len() > MAX_STATE_KEY || total as u64 > self.limits.state_bytes {
+        if key.len() > MAX_STATE_KEY_BYTES || total as u64 > self.limits.state_bytes {
             return Err(StateError::TooLarge(self.limits.state_bytes));
         }
         self.state_total = total;
@@ -410,3 +414,7 @@ impl Host for RunHost {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "host_tests.rs"]
+mod tests;

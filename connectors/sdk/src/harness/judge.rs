@@ -86,6 +86,11 @@ impl Judge {
         Ok(identity)
     }
 
+    /// What it counts for.
+    pub(super) fn weight(entry: &Entry) -> u64 {
+        sluice_model::validate::weight(&modelled(entry))
+    }
+
     /// Does it lie in the window that is being replaced?
     pub(super) fn inside(entry: &Entry, metric: &str, series: Option<&str>, first: Moment, past: Moment) -> Result<(), String> {
         if entry.metric != metric || (series.is_some() && entry.series.as_deref() != series) {
@@ -128,8 +133,8 @@ fn moment(moment: Moment) -> sluice_model::Moment {
     }
 }
 
-fn check(manifest: &Manifest, entry: &Entry) -> Result<(), String> {
-    let entry = sluice_model::Entry {
+fn modelled(entry: &Entry) -> sluice_model::Entry {
+    sluice_model::Entry {
         metric: entry.metric.clone(),
         when: moment(entry.when),
         end: entry.end,
@@ -141,6 +146,10 @@ fn check(manifest: &Manifest, entry: &Entry) -> Result<(), String> {
         samples: entry.samples.iter().map(|s| sluice_model::Sample { offset_ms: s.offset_ms, value: s.value }).collect(),
         revision: entry.revision,
         detail: entry.detail.clone(),
-    };
+    }
+}
+
+fn check(manifest: &Manifest, entry: &Entry) -> Result<(), String> {
+    let entry = modelled(entry);
     sluice_model::validate::check_entry(manifest, &entry).map_err(|why| why.to_string())
 }

@@ -8,6 +8,7 @@ use super::{Judge, Run, Sent, TestBed};
 use crate::host::{Backend, CheckpointError, KeyError, KeyInfo, Level, RecordError, StateError};
 use crate::http::{FetchError, Request, Response};
 use crate::types::{Entry, Failure, Moment, Outcome};
+use sluice_model::limits::{MAX_CURSOR_BYTES, MAX_PROBLEMS, MAX_STATE_KEY_BYTES};
 use std::collections::BTreeMap;
 use std::panic::resume_unwind;
 
@@ -40,11 +41,6 @@ pub struct Problem {
 /// How a crash travels through the connector's code.
 pub(super) struct Crashed;
 
-/// A cursor may be as long as in the contract.
-const MAX_CURSOR_BYTES: usize = 16 << 10;
-/// A key of the state may be as long as in the contract.
-const MAX_STATE_KEY_BYTES: usize = 256;
-
 pub(super) struct Mock<'a, 'p> {
     bed: &'a mut TestBed,
     provider: &'a mut Provider<'p>,
@@ -52,6 +48,7 @@ pub(super) struct Mock<'a, 'p> {
     pub(super) identifying: bool,
     ops: Vec<Op>,
     waiting: u64,
+    waiting_bytes: u64,
     cursor: Option<String>,
     state: BTreeMap<String, Option<Vec<u8>>>,
     keys: BTreeMap<String, Option<Vec<u8>>>,
@@ -72,6 +69,7 @@ impl<'a, 'p> Mock<'a, 'p> {
             identifying: false,
             ops: Vec::new(),
             waiting: 0,
+            waiting_bytes: 0,
             cursor: None,
             state: BTreeMap::new(),
             keys: BTreeMap::new(),
@@ -104,7 +102,7 @@ impl<'a, 'p> Mock<'a, 'p> {
         self.counts.updated += counts.updated;
         self.counts.unchanged += counts.unchanged;
         self.counts.deleted += counts.deleted;
-        self.waiting = 0;
+        (self.waiting, self.waiting_bytes) = (0, 0);
         if let Some(cursor) = self.cursor.take() {
             self.bed.cursor = Some(cursor);
         }
@@ -146,14 +144,18 @@ impl<'a, 'p> Mock<'a, 'p> {
         }
     }
 
-    fn take_in(&mut self, count: usize) -> Result<(), RecordError> {
+    fn take_in(&mut self, count: usize, bytes: u64) -> Result<(), RecordError> {
         if self.identifying {
             return Err(RecordError::Other("nothing can be recorded while identifying".to_owned()));
         }
-        self.waiting += count as u64;
-        if self.waiting > self.bed.limits.entries {
+        let (entries, bytes) = (self.waiting + count as u64, self.waiting_bytes + bytes);
+        if entries > self.bed.limits.entries {
             return Err(RecordError::TooMany(self.bed.limits.entries));
         }
+        if bytes > self.bed.limits.entry_bytes {
+            return Err(RecordError::Other(format!("over {} bytes of entries since the last checkpoint", self.bed.limits.entry_bytes)));
+        }
+        (self.waiting, self.waiting_bytes) = (entries, bytes);
         Ok(())
     }
 
@@ -189,6 +191,7 @@ impl Backend for Mock<'_, '_> {
         self.call(|m| {
             let mut bad = Vec::new();
             let mut ops = Vec::with_capacity(entries.len());
+            let bytes = entries.iter().map(Judge::weight).sum();
             for (index, entry) in (0..).zip(entries) {
                 match m.bed.judge.entry(&entry) {
                     Ok(identity) => ops.push(Op::Put(identity, entry)),
@@ -196,7 +199,7 @@ impl Backend for Mock<'_, '_> {
                 }
             }
             Self::rejected(bad)?;
-            m.take_in(ops.len())?;
+            m.take_in(ops.len(), bytes)?;
             m.ops.extend(ops);
             Ok(())
         })
@@ -218,7 +221,7 @@ impl Backend for Mock<'_, '_> {
                 verdict.err().map(|why| (index, why))
             });
             Self::rejected(judged.collect())?;
-            m.take_in(entries.len())?;
+            m.take_in(entries.len(), entries.iter().map(Judge::weight).sum())?;
             m.ops.push(Op::Replace { metric: metric.to_owned(), identity, series: series.map(str::to_owned), first, past, entries });
             Ok(())
         })
@@ -226,7 +229,7 @@ impl Backend for Mock<'_, '_> {
     fn retract(&mut self, metric: &str, id: &str) -> Result<(), RecordError> {
         self.call(|m| {
             m.bed.judge.retract(metric, id).map_err(RecordError::Other)?;
-            m.take_in(1)?;
+            m.take_in(1, id.len() as u64)?;
             m.ops.push(Op::Retract { metric: metric.to_owned(), id: id.to_owned() });
             Ok(())
         })
@@ -257,7 +260,11 @@ impl Backend for Mock<'_, '_> {
         self.call(|_| ());
     }
     fn problem(&mut self, failure: &Failure, metric: Option<&str>) {
-        self.call(|m| m.problems.push(Problem { failure: failure.clone(), metric: metric.map(str::to_owned) }));
+        self.call(|m| {
+            if m.problems.len() < MAX_PROBLEMS {
+                m.problems.push(Problem { failure: failure.clone(), metric: metric.map(str::to_owned) });
+            }
+        });
     }
     fn cancelled(&mut self) -> bool {
         self.call(|m| m.is_cancelled())

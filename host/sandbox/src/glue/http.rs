@@ -2,21 +2,13 @@
 
 use crate::bindings::http::{Error, Host, Request, Response};
 use crate::state::State;
+use sluice_model::limits::{MAX_BODY_BYTES, MAX_HEADER_BYTES, MAX_HEADERS, MAX_REQUESTS_AT_ONCE};
 use sluice_model::request;
 use sluice_model::request::FetchError;
+use sluice_model::url::MAX_URL_BYTES;
 
-/// Bytes of a URL.
-const URL: usize = 16 << 10;
-/// Bytes of all header names and values.
-const HEADER_BYTES: usize = 64 << 10;
-/// Headers of one request.
-const HEADERS: usize = 256;
-/// Bytes of a body that is sent. Larger things go up as uploads, in a later version.
-const BODY: usize = 16 << 20;
 /// Bytes of a method's or a recipe's name.
 const NAME: usize = 128;
-/// Requests of one `fetch-all`.
-const AT_ONCE: usize = 64;
 /// Bytes of all bodies that one `fetch-all` brings back.
 const BODIES: usize = 64 << 20;
 
@@ -33,8 +25,8 @@ impl Host for State {
 
     async fn fetch_all(&mut self, requests: Vec<Request>) -> wasmtime::Result<Vec<Result<Response, Error>>> {
         let asked = requests.len();
-        if asked > AT_ONCE {
-            return Err(self.passed("requests-at-once", AT_ONCE as u64, asked as u64));
+        if asked > MAX_REQUESTS_AT_ONCE {
+            return Err(self.passed("requests-at-once", MAX_REQUESTS_AT_ONCE as u64, asked as u64));
         }
         let (host, meter) = self.enter("http.fetch-all")?;
         // A malformed one answers in its place; the others go out.
@@ -75,17 +67,19 @@ fn bounded(request: Request) -> Result<request::Request, Error> {
     if request.method.len() > NAME {
         return denied("the method is over 128 bytes long");
     }
-    if request.url.len() > URL {
+    if request.url.len() > MAX_URL_BYTES {
         return denied("the URL is over 16 KiB long");
     }
-    if request.headers.len() > HEADERS {
-        return denied("there are over 256 headers");
+    if request.headers.len() > MAX_HEADERS {
+        return denied("there are over 64 headers");
     }
-    if request.headers.iter().fold(0usize, |sum, (name, value)| sum.saturating_add(name.len()).saturating_add(value.len())) > HEADER_BYTES {
-        return denied("the headers have over 64 KiB");
+    if request.headers.iter().fold(0usize, |sum, (name, value)| sum.saturating_add(name.len()).saturating_add(value.len()))
+        > MAX_HEADER_BYTES
+    {
+        return denied("the headers have over 16 KiB");
     }
-    if request.body.as_ref().is_some_and(|body| body.len() > BODY) {
-        return denied("the body is over 16 MiB");
+    if request.body.as_ref().is_some_and(|body| body.len() > MAX_BODY_BYTES) {
+        return denied("the body is over 8 MiB");
     }
     if request.credential.as_ref().is_some_and(|name| name.len() > NAME) {
         return denied("the name of the recipe is over 128 bytes long");

@@ -3,9 +3,8 @@
 use crate::bindings::keys::{Error, Host, KeyInfo};
 use crate::host::KeyError;
 use crate::state::State;
+use sluice_model::limits::MAX_KEY_BYTES;
 
-/// Bytes of one value.
-const VALUE: usize = 16 << 10;
 /// Characters of a name.
 const NAME: usize = 64;
 
@@ -29,8 +28,8 @@ impl Host for State {
         if let Err(error) = named(&name) {
             return Ok(Err(error));
         }
-        if value.len() > VALUE {
-            return Ok(Err(Error::TooLarge(VALUE as u64)));
+        if value.len() > MAX_KEY_BYTES {
+            return Ok(Err(Error::TooLarge(MAX_KEY_BYTES as u64)));
         }
         Ok(meter.host_time(host.key_set(&name, value)).await.map_err(error))
     }

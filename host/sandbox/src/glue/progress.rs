@@ -5,17 +5,16 @@ use crate::glue::convert;
 use crate::host::CheckpointError;
 use crate::log::{cut, inert};
 use crate::state::State;
+use sluice_model::limits::MAX_CURSOR_BYTES;
 
-/// Bytes of a cursor.
-const CURSOR: usize = 16 << 10;
 /// Bytes of a metric's name.
 const METRIC: usize = 128;
 
 impl Host for State {
     async fn checkpoint(&mut self, cursor: Option<String>) -> wasmtime::Result<Result<(), Error>> {
         let (host, meter) = self.enter("progress.checkpoint")?;
-        if cursor.as_ref().is_some_and(|cursor| cursor.len() > CURSOR) {
-            return Ok(Err(Error::TooLarge(CURSOR as u64)));
+        if cursor.as_ref().is_some_and(|cursor| cursor.len() > MAX_CURSOR_BYTES) {
+            return Ok(Err(Error::TooLarge(MAX_CURSOR_BYTES as u64)));
         }
         let answer = meter.host_time(host.checkpoint(cursor)).await;
         Ok(answer.map_err(|error| match error {

@@ -3,9 +3,7 @@
 use crate::bindings::state::{Error, Host};
 use crate::host::StateError;
 use crate::state::State;
-
-/// Bytes of a key.
-const KEY: usize = 256;
+use sluice_model::limits::MAX_STATE_KEY_BYTES;
 
 impl Host for State {
     fn get(&mut self, key: String) -> wasmtime::Result<Option<Vec<u8>>> {
@@ -34,5 +32,5 @@ impl Host for State {
 }
 
 fn named(key: &str) -> bool {
-    (1..=KEY).contains(&key.len())
+    (1..=MAX_STATE_KEY_BYTES).contains(&key.len())
 }
