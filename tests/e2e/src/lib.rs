@@ -12,6 +12,7 @@
 //! | [`program`] | the real `sluice` in such a folder: commands, a host that can be killed |
 //! | [`host`] | the same host in this process, with a clock, fail points and the pages on a port |
 //! | [`browser`] | as much of a browser as sign-ins need |
+//! | [`spelling`] | the spellings in which a secret could be recognised |
 //! | [`dump`], [`truth`] | what is there, what should be there |
 //! | [`time`] | clocks that a test moves, and chance that repeats itself |
 //!
@@ -26,6 +27,7 @@ pub mod dump;
 pub mod folder;
 pub mod host;
 pub mod program;
+pub mod spelling;
 pub mod time;
 pub mod truth;
 pub mod worlds;
