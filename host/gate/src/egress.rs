@@ -61,7 +61,8 @@ impl Egress {
         let recipes = manifest.auth.iter().map(|auth| (auth.id.clone(), of_profile(&auth.id))).collect();
         let agent = format!("sluice/{} ({connector} {})", env!("CARGO_PKG_VERSION"), manifest.version);
         let user_agent = http::HeaderValue::from_str(&agent).unwrap_or(http::HeaderValue::from_static("sluice"));
-        Ok(Self { connector, grant, manifest, upstreams, recipes, user_agent, wire: Wire::new(Arc::clone(&shared)), shared })
+        let wire = Wire::new(&connector, Arc::clone(&shared));
+        Ok(Self { connector, grant, manifest, upstreams, recipes, user_agent, wire, shared })
     }
 
     /// What one run may use of it.

@@ -145,16 +145,18 @@ impl Judge {
 
 /// The resolver that the HTTP library is given.
 pub(crate) struct Judged {
+    pub(crate) connector: String,
     pub(crate) resolver: Arc<dyn Resolve>,
     pub(crate) judge: Judge,
 }
 
 impl reqwest::dns::Resolve for Judged {
     fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
-        let (resolver, judge) = (Arc::clone(&self.resolver), self.judge.clone());
+        let (resolver, judge, connector) = (Arc::clone(&self.resolver), self.judge.clone(), self.connector.clone());
         Box::pin(async move {
             let found = resolver.resolve(name.as_str()).await.map_err(|_| NotDialled::Unknown)?;
             let good = judge.all(found)?;
+            tracing::debug!(connector, host = name.as_str(), port = judge.port, addresses = ?good, "a name may be dialled");
             // Port 0 means the URL's own; any other would win over it.
             Ok(Box::new(good.into_iter().map(|ip| SocketAddr::new(ip, 0))) as reqwest::dns::Addrs)
         })

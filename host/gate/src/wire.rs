@@ -29,6 +29,7 @@ pub(crate) struct Outgoing {
 
 /// The clients of one connector: one for each port and openness, made when first needed. A grant names few origins, so there are few.
 pub(crate) struct Wire {
+    connector: String,
     shared: Arc<Shared>,
     rule: IpRule,
     clients: RwLock<HashMap<(u16, bool), Arc<Line>>>,
@@ -40,8 +41,8 @@ struct Line {
 }
 
 impl Wire {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, rule: resolve::by_the_model, clients: RwLock::default() }
+    pub(crate) fn new(connector: &str, shared: Arc<Shared>) -> Self {
+        Self { connector: connector.to_owned(), shared, rule: resolve::by_the_model, clients: RwLock::default() }
     }
 
     #[cfg(test)]
@@ -63,7 +64,7 @@ impl Wire {
         if let Some(line) = all.get(&key) {
             return Ok(Arc::clone(line));
         }
-        let judged = Judged { resolver: Arc::clone(&self.shared.resolver), judge: judge.clone() };
+        let judged = Judged { connector: self.connector.clone(), resolver: Arc::clone(&self.shared.resolver), judge: judge.clone() };
         let client = client::client(&self.shared.tls, judged, &self.shared.timeouts).map_err(FetchError::Other)?;
         let line = Arc::new(Line { judge, client });
         all.insert(key, Arc::clone(&line));
@@ -74,6 +75,15 @@ impl Wire {
     pub(crate) async fn send(&self, out: Outgoing, deadline: Instant) -> Result<reqwest::Response, FetchError> {
         let judge = self.judge(&out.url, out.open);
         judge.literal(&out.url).map_err(not_dialled)?;
+        // The gate's record of what it dials: whatever leaves this process belongs to such a line. No path and no query, which may hold a key.
+        tracing::debug!(
+            connector = self.connector,
+            method = %out.method,
+            scheme = out.url.scheme(),
+            host = out.url.host_str().unwrap_or_default(),
+            port = judge.port,
+            "a request goes out"
+        );
         let line = self.line(judge)?;
         let mut request = reqwest::Request::new(out.method, out.url);
         *request.headers_mut() = out.headers;
