@@ -11,7 +11,7 @@ use std::time::Duration;
 async fn a_new_file_waits_with_what_it_asks_for_and_runs_after_a_yes() {
     let mut place = Place::new();
     let app = place.watched().await;
-    let bytes = Fixture::default().build();
+    let bytes = Stranger::default().build();
     place.put("fit.wasm", &bytes);
     let (listing, took) = place.until("fit", pends).await;
     assert!(took < Duration::from_secs(5), "two looks and a small compilation: {took:?}");
@@ -63,14 +63,14 @@ async fn a_new_file_waits_with_what_it_asks_for_and_runs_after_a_yes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_that_asks_for_nothing_more_takes_over_and_one_that_does_waits() {
     let mut place = Place::new();
-    let first = Fixture { paths: "\"/steps\", \"/sleep\"", ..Fixture::default() }.build();
+    let first = Stranger { paths: "\"/steps\", \"/sleep\"", ..Stranger::default() }.build();
     place.put("fit.wasm", &first);
     let app = place.watched().await;
     place.decide(Verb::Approve, &place.asked("fit")).await.unwrap();
     let old = app.modules.get("fit").unwrap();
 
     // Less.
-    let second = Fixture { version: "1.1.0", ..Fixture::default() }.build();
+    let second = Stranger { version: "1.1.0", ..Stranger::default() }.build();
     place.put("fit.wasm", &second);
     let (listing, _) = place.until("fit", |l| l.version.as_deref() == Some("1.1.0")).await;
     assert!(runs(&listing) && listing.waiting.is_none(), "{listing:?}");
@@ -79,7 +79,7 @@ async fn a_version_that_asks_for_nothing_more_takes_over_and_one_that_does_waits
     assert_eq!(old.manifest.version, "1.0.0", "whoever has it keeps it");
 
     // More.
-    let third = Fixture { version: "2.0.0", paths: "\"/steps\", \"/heart\"", ..Fixture::default() }.build();
+    let third = Stranger { version: "2.0.0", paths: "\"/steps\", \"/heart\"", ..Stranger::default() }.build();
     place.put("fit.wasm", &third);
     let (listing, _) = place.until("fit", |l| l.waiting.is_some()).await;
     assert!(runs(&listing), "the one before serves on: {listing:?}");
@@ -124,13 +124,13 @@ async fn a_version_that_asks_for_nothing_more_takes_over_and_one_that_does_waits
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replacement_that_cannot_run_leaves_the_old_one_serving() {
     let mut place = Place::new();
-    let first = Fixture::default().build();
+    let first = Stranger::default().build();
     place.put("fit.wasm", &first);
     let app = place.watched().await;
     place.decide(Verb::Approve, &place.asked("fit")).await.unwrap();
     // Cut off, then another unit under the same name: nothing more is asked for, and it still cannot be.
     let half = &first[..first.len() / 2];
-    let unit = Fixture { version: "1.1.0", unit: "km", ..Fixture::default() }.build();
+    let unit = Stranger { version: "1.1.0", unit: "km", ..Stranger::default() }.build();
     for (bytes, says) in [(half, "ends too early"), (&unit, "steps"), (b"", "empty")] {
         place.put("fit.wasm", bytes);
         let (listing, _) = place.until("fit", |l| l.waiting.as_ref().is_some_and(|w| w.line.contains(says))).await;
@@ -142,7 +142,7 @@ async fn a_replacement_that_cannot_run_leaves_the_old_one_serving() {
     assert_eq!(app.modules.get("fit").unwrap().manifest.version, "1.0.0", "from its copy");
     place.stop().await;
     // The copy alone is trusted no further than its hash.
-    std::fs::write(place.copy(&first), Fixture { version: "6.6.6", ..Fixture::default() }.build()).unwrap();
+    std::fs::write(place.copy(&first), Stranger { version: "6.6.6", ..Stranger::default() }.build()).unwrap();
     let app = place.start().await;
     assert!(app.modules.get("fit").is_none());
     assert!(place.listed("fit").line.contains("was changed"), "{:?}", place.listed("fit"));
@@ -152,7 +152,7 @@ async fn a_replacement_that_cannot_run_leaves_the_old_one_serving() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pin_is_a_yes_for_as_long_as_it_stands() {
     let mut place = Place::new();
-    let (first, second) = (Fixture::default().build(), Fixture { version: "1.1.0", ..Fixture::default() }.build());
+    let (first, second) = (Stranger::default().build(), Stranger { version: "1.1.0", ..Stranger::default() }.build());
     place.put("fit.wasm", &first);
     place.settings(&format!("[connectors.fit]\nsha256 = \"{}\"\n", hash(&first)));
     let app = place.watched().await;

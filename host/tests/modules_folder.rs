@@ -10,7 +10,7 @@ use std::{fs, io::Write, time::Duration};
 #[tokio::test(flavor = "multi_thread")]
 async fn every_kind_of_bad_file_costs_one_line_and_no_start() {
     let mut place = Place::new();
-    let good = Fixture::default().build();
+    let good = Stranger::default().build();
     place.put("lastfm.wasm", &shipped("lastfm"));
     place.put("cut.wasm", &good[..good.len() - 7]);
     place.put("empty.wasm", b"");
@@ -26,7 +26,7 @@ async fn every_kind_of_bad_file_costs_one_line_and_no_start() {
         .unwrap();
     fs::create_dir(place.file("folder.wasm")).unwrap();
     place.put("other.wasm", &good);
-    let broken = Fixture { paths: "\"/steps\"]\nsteal = [\"/all\"", ..Fixture::default() }.build();
+    let broken = Stranger { paths: "\"/steps\"]\nsteal = [\"/all\"", ..Stranger::default() }.build();
     place.put("fit.wasm", &broken);
 
     let app = place.start().await;
@@ -59,7 +59,7 @@ async fn every_kind_of_bad_file_costs_one_line_and_no_start() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_takes_nobodys_name() {
     let mut place = Place::new();
-    let (mine, theirs) = (Fixture::default().build(), Fixture { version: "6.6.6", ..Fixture::default() }.build());
+    let (mine, theirs) = (Stranger::default().build(), Stranger { version: "6.6.6", ..Stranger::default() }.build());
     place.put("mine.wasm", &mine);
     place.settings("[connectors.fit]\nmodule = \"mine.wasm\"\n");
     let app = place.watched().await;
@@ -92,12 +92,12 @@ async fn a_file_takes_nobodys_name() {
 async fn a_file_that_is_being_written_is_waited_for_and_holds_nobody_back() {
     let mut place = Place::new();
     let app = place.watched().await;
-    let bytes = Fixture::default().build();
+    let bytes = Stranger::default().build();
     let mut file = fs::File::create(place.file("fit.wasm")).unwrap();
     for (at, part) in bytes.chunks(bytes.len().div_ceil(20)).enumerate() {
         file.write_all(part).unwrap();
         if at == 3 {
-            place.put("swim.wasm", &Fixture { name: "swim", ..Fixture::default() }.build());
+            place.put("swim.wasm", &Stranger { name: "swim", ..Stranger::default() }.build());
         }
         tokio::time::sleep(Duration::from_millis(250)).await;
         assert!(app.modules.listed("fit").is_none(), "{:?}", app.modules.listed("fit"));

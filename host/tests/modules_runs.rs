@@ -51,13 +51,13 @@ async fn until_running(place: &Place, connection: ConnectionId) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_ends_on_the_version_it_began_with_and_the_next_begins_on_the_new_one() {
     let mut place = Place::new();
-    place.put("fit.wasm", &Fixture { sync: SLOW, ..Fixture::default() }.build());
+    place.put("fit.wasm", &Stranger { sync: SLOW, ..Stranger::default() }.build());
     let app = place.watched().await;
     let connection = link(&place).await;
     let scheduler = Scheduler::start(app.clone()).await.unwrap();
     until_running(&place, connection).await;
     // The folder is not waited for here: the run is under way for a second or two.
-    let second = Fixture { version: "1.1.0", sync: SLOW, ..Fixture::default() }.build();
+    let second = Stranger { version: "1.1.0", sync: SLOW, ..Stranger::default() }.build();
     place.put("fit.wasm", &second);
     let runs = runs_of(&place, connection, |runs| runs.len() == 1).await;
     assert_eq!((runs[0].outcome, runs[0].connector_version.as_str()), (RunOutcome::Complete, "1.0.0"));
@@ -80,13 +80,13 @@ async fn a_run_ends_on_the_version_it_began_with_and_the_next_begins_on_the_new_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_whose_first_run_crashes_gives_way_to_the_one_before() {
     let mut place = Place::new();
-    place.put("fit.wasm", &Fixture::default().build());
+    place.put("fit.wasm", &Stranger::default().build());
     let app = place.watched().await;
     let connection = link(&place).await;
     let scheduler = Scheduler::start(app.clone()).await.unwrap();
     runs_of(&place, connection, |runs| runs.len() == 1).await;
 
-    let bad = Fixture { version: "1.1.0", sync: "unreachable", ..Fixture::default() }.build();
+    let bad = Stranger { version: "1.1.0", sync: "unreachable", ..Stranger::default() }.build();
     place.put("fit.wasm", &bad);
     place.until("fit", |l| l.version.as_deref() == Some("1.1.0")).await;
     run_now(&place, connection).await;
@@ -103,7 +103,7 @@ async fn a_version_whose_first_run_crashes_gives_way_to_the_one_before() {
         .await;
 
     // One that runs well stays, and a later crash of it is an ordinary failure.
-    let good = Fixture { version: "1.2.0", ..Fixture::default() }.build();
+    let good = Stranger { version: "1.2.0", ..Stranger::default() }.build();
     place.put("fit.wasm", &good);
     place.until("fit", |l| l.version.as_deref() == Some("1.2.0")).await;
     let trial = |approvals: Vec<sluice_store::Approval>| approvals.iter().any(|a| a.on_trial);

@@ -10,7 +10,6 @@ use common::{Fixture, TestHost, options, syncing};
 use sluice_model::Limits;
 use sluice_sandbox::{CompileLimits, Compiler, Engine, EngineOptions, LoadError};
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
@@ -97,19 +96,9 @@ fn limited(limits: CompileLimits) -> Engine {
     engine(Compiler { limits, ..this() }, None)
 }
 
-/// Values in every block of it, blocks upon blocks: each of the few bytes of a block stands for hundreds of values that the compiler must follow.
+/// A small file, and so many blocks of endless work for a compiler.
 fn bomb(blocks: usize) -> Vec<u8> {
-    const VALUES: usize = 400;
-    let many = "i64 ".repeat(VALUES);
-    let mut body = String::new();
-    for n in 0..VALUES {
-        let _ = write!(body, "(local.get {n}) ");
-    }
-    for _ in 0..blocks {
-        body.push_str("(loop (type $t) (br_if 0 (i32.load (i32.const 0)))) ");
-    }
-    let more = format!("(type $t (func (param {many}) (result {many}))) (func $bomb (type $t) {body})");
-    Fixture { more: &more, ..Fixture::default() }.build()
+    Fixture { more: &sluice_fixtures::bulk::bomb(blocks), ..Fixture::default() }.build()
 }
 
 /// The processes that this one started and that are still there.

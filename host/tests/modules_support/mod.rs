@@ -1,5 +1,5 @@
-//! A host with a folder of its own, and connectors written as text that differ in what they ask for and what their `sync` does.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+//! A host with a folder of its own, for the strangers of `tests/fixtures`.
+#![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use sha2::{Digest, Sha256};
 use sluice::{
@@ -7,6 +7,7 @@ use sluice::{
     config::{Overrides, load},
     modules::{self, Decision, DecisionError, Listing, ModuleState, Verb},
 };
+pub use sluice_fixtures::{SLOW, Stranger, rebuilt};
 use sluice_store::Decided;
 use std::{
     path::{Path, PathBuf},
@@ -14,8 +15,6 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio_util::sync::CancellationToken;
-use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
-use wit_parser::Resolve;
 
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -127,75 +126,6 @@ pub fn runs(listing: &Listing) -> bool {
 
 pub fn pends(listing: &Listing) -> bool {
     listing.state == ModuleState::Pending
-}
-
-/// What a fixture differs in.
-#[derive(Clone, Copy)]
-pub struct Fixture<'a> {
-    pub name: &'a str,
-    pub version: &'a str,
-    pub paths: &'a str,
-    pub unit: &'a str,
-    /// The body of `sync`, before it says "complete".
-    pub sync: &'a str,
-}
-
-impl Default for Fixture<'_> {
-    fn default() -> Self {
-        Self { name: "fit", version: "1.0.0", paths: "\"/steps\"", unit: "1", sync: "" }
-    }
-}
-
-/// At 1024 lies an area of zeros: as an answer it says "complete", or an account without a name.
-const TEXT: &str = r#"(module
-  (memory (export "memory") 4)
-  (global $top (mut i32) (i32.const 131072))
-  (data (i32.const 8192) "{manifest}")
-  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
-    (global.set $top (i32.and (i32.add (global.get $top) (i32.const 15)) (i32.const -16)))
-    (global.get $top)
-    (global.set $top (i32.add (global.get $top) (local.get 3))))
-  (func (export "sluice:connector/manifest@0.1.0#describe") (result i32)
-    (i32.store (i32.const 2048) (i32.const 8192))
-    (i32.store (i32.const 2052) (i32.const {length}))
-    (i32.const 2048))
-  (func (export "sluice:connector/identity@0.1.0#identify") (result i32) (i32.const 1024))
-  (func (export "sluice:connector/source@0.1.0#sync") (result i32) (local $n i64) {sync} (i32.const 1024))
-)"#;
-
-/// Takes a second or two, and ends well.
-pub const SLOW: &str = "(loop $again (local.set $n (i64.add (local.get $n) (i64.const 1))) \
-    (br_if $again (i64.lt_u (local.get $n) (i64.const 1500000000))))";
-
-impl Fixture<'_> {
-    pub fn build(self) -> Vec<u8> {
-        let manifest = format!(
-            "manifest = 1\nname = \"{}\"\ntitle = \"Fit\"\nversion = \"{}\"\n[[allow]]\norigin = \"https://api.fit.example\"\nmethods = [\"GET\"]\n\
-             paths = [{}]\n[[auth]]\nid = \"key\"\ntitle = \"Key\"\nkind = \"fields\"\n[[auth.field]]\nname = \"key\"\nlabel = \"Key\"\n[[attach]]\n\
-             name = \"user\"\nprofiles = [\"key\"]\nto = [\"GET https://api.fit.example/steps\"]\nheader = {{ Authorization = \"Bearer {{key}}\" }}\n\
-             [[metric]]\nname = \"steps\"\nunit = \"{}\"\nkind = \"sum\"\nidentity = \"time\"\n[schedule]\nevery = \"1h\"\noverlap = \"1d\"\n",
-            self.name, self.version, self.paths, self.unit
-        );
-        let escaped: String = manifest.bytes().map(|byte| format!("\\{byte:02x}")).collect();
-        let text = TEXT.replace("{manifest}", &escaped).replace("{length}", &manifest.len().to_string()).replace("{sync}", self.sync);
-        let mut core = wat::parse_str(&text).unwrap();
-        let mut resolve = Resolve::default();
-        let (package, _) = resolve.push_dir(root().join("wit")).unwrap();
-        let world = resolve.select_world(&[package], Some("source-connector")).unwrap();
-        embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8).unwrap();
-        ComponentEncoder::default().validate(true).module(&core).unwrap().encode().unwrap()
-    }
-}
-
-/// The same component with other bytes: a custom section at its end, which means nothing.
-pub fn rebuilt(bytes: &[u8], note: &str) -> Vec<u8> {
-    let mut out = bytes.to_vec();
-    let mut body = vec![4];
-    body.extend(b"note");
-    body.extend(note.as_bytes());
-    out.extend([0, u8::try_from(body.len()).unwrap()]);
-    out.extend(body);
-    out
 }
 
 /// A connector that ships.

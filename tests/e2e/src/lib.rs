@@ -32,10 +32,17 @@ pub mod time;
 pub mod truth;
 pub mod worlds;
 
+use sha2::{Digest, Sha256};
 use std::time::Duration;
 
 /// How long anything may take that a test waits for: far beyond what it takes on a slow machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// As `plugins.toml` writes it.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// Waits until `look` finds something.
 pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {

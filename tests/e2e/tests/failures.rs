@@ -12,6 +12,7 @@ use sluice_e2e::{
     truth,
     worlds::{self, Fm, Hub, OAUTH, ROTATING},
 };
+use sluice_fixtures::Stranger;
 use sluice_model::{ConnectionId, FailureKind, UserId};
 use sluice_sim::{Clock, Fault, Kind, github, lastfm};
 use sluice_store::{AppState, Connection, ConnectionState, Requested, RunOutcome};

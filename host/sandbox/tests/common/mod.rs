@@ -1,129 +1,16 @@
-//! Small connectors written as text, and a host that remembers what was asked of it.
-//!
-//! A fixture is a core module that speaks the canonical ABI by hand; the tools that wrap real connectors make a component of it against `wit/`. All of
-//! them share the frame here and differ in the body of one function.
-#![allow(dead_code)]
+//! Engines for tests, and a host that remembers what was asked of it. The connectors are those of `tests/fixtures`.
+#![allow(dead_code, unused_imports)]
 
 pub mod attacks;
 
 use async_trait::async_trait;
+pub use sluice_fixtures::{Fixture, syncing};
 use sluice_model::request::{FetchError, Request, Response};
 use sluice_model::task::{Reason, Task};
 use sluice_model::{Entry, Failure, Limits, Moment};
 use sluice_sandbox::{CheckpointError, Engine, EngineOptions, Host, KeyError, KeyInfo, RecordError, Report, StateError};
 use std::any::Any;
 use std::path::Path;
-use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
-use wit_parser::Resolve;
-
-/// What every fixture has: the imports its body may call, memory, the three exports. At 1024 lies an area of zeros: as an answer it says
-/// "complete", or an account without a name.
-const FRAME: &str = r#"(module
-  (import "sluice:connector/log@0.1.0" "write" (func $log (param i32 i32 i32)))
-  (import "sluice:connector/task@0.1.0" "now" (func $now (result i64)))
-  (import "sluice:connector/progress@0.1.0" "cancelled" (func $cancelled (result i32)))
-  (import "sluice:connector/progress@0.1.0" "checkpoint" (func $checkpoint (param i32 i32 i32 i32)))
-  (import "sluice:connector/progress@0.1.0" "problem"
-    (func $problem (param i32 i32 i32 i32 i32 i32 i32 i64 i32 i32 i32 i32 i32 i32)))
-  (import "sluice:connector/state@0.1.0" "set" (func $state-set (param i32 i32 i32 i32 i32)))
-  (import "sluice:connector/entries@0.1.0" "record-entries" (func $record (param i32 i32 i32)))
-  (import "sluice:connector/http@0.1.0" "fetch"
-    (func $fetch (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
-  {imports}
-  (memory (export "memory") 4)
-  (global $top (mut i32) (i32.const 131072))
-  (data (i32.const 4096) "manifest = 1")
-  (data (i32.const 5000) "a\1b[2J\0ab")
-  (func $realloc (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
-    (global.set $top (i32.and (i32.add (global.get $top) (i32.const 15)) (i32.const -16)))
-    (if (i32.gt_u (i32.add (global.get $top) (local.get 3)) (i32.const 260000)) (then (global.set $top (i32.const 131072))))
-    (global.get $top)
-    (global.set $top (i32.add (global.get $top) (local.get 3))))
-  (func (export "sluice:connector/manifest@0.1.0#describe") (result i32)
-    {describe}
-    (i32.store (i32.const 2048) (i32.const 4096))
-    (i32.store (i32.const 2052) (i32.const 12))
-    (i32.const 2048))
-  (func (export "sluice:connector/identity@0.1.0#identify") (result i32)
-    {identify}
-    (i32.const 1024))
-  (func $sync (export "sluice:connector/source@0.1.0#sync") (result i32)
-    {sync}
-    (i32.const 1024))
-  {more}
-)"#;
-
-/// The parts in which fixtures differ.
-#[derive(Default)]
-pub struct Fixture<'a> {
-    pub imports: &'a str,
-    pub describe: &'a str,
-    pub identify: &'a str,
-    pub sync: &'a str,
-    pub more: &'a str,
-    /// It exports a resource of its own, `thing`.
-    pub things: bool,
-}
-
-/// As much of WASI as the fixtures use.
-const WASI: [(&str, &str); 4] = [
-    (
-        "io.wit",
-        "package wasi:io@0.2.0; interface error { resource error; } \
-         interface poll { resource pollable { block: func(); ready: func() -> bool; } } \
-         interface streams { use error.{error}; variant stream-error { last-operation-failed(error), closed } \
-         resource output-stream { blocking-write-and-flush: func(contents: list<u8>) -> result<_, stream-error>; } }",
-    ),
-    (
-        "clocks.wit",
-        "package wasi:clocks@0.2.0; interface monotonic-clock { use wasi:io/poll@0.2.0.{pollable}; \
-         now: func() -> u64; subscribe-duration: func(when: u64) -> pollable; } \
-         interface wall-clock { record datetime { seconds: u64, nanoseconds: u32 } now: func() -> datetime; }",
-    ),
-    (
-        "cli.wit",
-        "package wasi:cli@0.2.0; interface exit { exit: func(status: result); } \
-         interface stdout { use wasi:io/streams@0.2.0.{output-stream}; get-stdout: func() -> output-stream; }",
-    ),
-    ("random.wit", "package wasi:random@0.2.0; interface random { get-random-bytes: func(len: u64) -> list<u8>; }"),
-];
-
-impl Fixture<'_> {
-    pub fn build(&self) -> Vec<u8> {
-        let text = FRAME
-            .replace("{imports}", self.imports)
-            .replace("{describe}", self.describe)
-            .replace("{identify}", self.identify)
-            .replace("{sync}", self.sync)
-            .replace("{more}", self.more);
-        let mut core = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
-        let mut resolve = Resolve::default();
-        let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
-        let (package, _) = resolve.push_dir(&wit).unwrap();
-        let mut world = resolve.select_world(&[package], Some("source-connector")).unwrap();
-        if !self.imports.is_empty() {
-            for (name, text) in WASI {
-                resolve.push_str(name, text).unwrap();
-            }
-            let things = if self.things { "export things;" } else { "" };
-            let tested = format!(
-                "package test:test; interface things {{ resource thing; }} \
-                 world tested {{ include sluice:connector/source-connector@0.1.0; {things} \
-                 import wasi:clocks/monotonic-clock@0.2.0; import wasi:clocks/wall-clock@0.2.0; \
-                 import wasi:cli/exit@0.2.0; import wasi:cli/stdout@0.2.0; import wasi:random/random@0.2.0; }}"
-            );
-            let tested = resolve.push_str("tested.wit", &tested).unwrap();
-            world = resolve.select_world(&[tested], Some("tested")).unwrap();
-        }
-        embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8).unwrap();
-        ComponentEncoder::default().validate(true).module(&core).unwrap().encode().unwrap()
-    }
-}
-
-/// A fixture whose `sync` is this.
-pub fn syncing(body: &str) -> Vec<u8> {
-    Fixture { sync: body, ..Fixture::default() }.build()
-}
 
 pub fn options(cache: Option<&Path>) -> EngineOptions {
     EngineOptions {
