@@ -330,6 +330,8 @@ pub struct RunRow {
     pub summary: RunSummary,
     /// Why it ran.
     pub reason: String,
+    /// The connector's version that it ran on, to its end.
+    pub version: String,
     /// When it began, ms.
     pub started_at: i64,
     /// Requests sent.

@@ -89,6 +89,7 @@ pub async fn list(State(app): State<Arc<App>>, Json(asked): Json<RunsRequest>) -
                     took_ms: run.ended_at.map_or(0, |end| end - run.started_at),
                 },
                 reason: run.reason.as_str().to_owned(),
+                version: run.connector_version,
                 started_at: run.started_at,
                 requests: run.requests,
                 repeats: run.repeats,

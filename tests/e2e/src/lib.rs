@@ -10,6 +10,7 @@
 //! | [`worlds`] | small worlds, the same for the same seed |
 //! | [`folder`] | a temporary folder with settings, secrets and a data folder |
 //! | [`program`] | the real `sluice` in such a folder: commands, a host that can be killed |
+//! | [`door`] | a provider whose answers wait until they are let through |
 //! | [`host`] | the same host in this process, with a clock, fail points and the pages on a port |
 //! | [`browser`] | as much of a browser as sign-ins need |
 //! | [`spelling`] | the spellings in which a secret could be recognised |
@@ -23,6 +24,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 pub mod browser;
+pub mod door;
 pub mod dump;
 pub mod folder;
 pub mod host;
