@@ -17,7 +17,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// What happens at a named point of a sign-in or refresh; tests stop the process there.
+/// What happens at a named point of a sign-in, a refresh or an approval; tests stop the process there.
 pub type FailPoint = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// A host.
@@ -61,6 +61,8 @@ pub struct Surroundings {
     pub fail_point: FailPoint,
     /// Name look-ups; the system's unless a test brings its own.
     pub resolver: Option<Arc<dyn sluice_gate::Resolve>>,
+    /// What compiles connectors; the program itself, where it is `sluice`. None compiles in this process, where nothing bounds it.
+    pub compiler: Option<sluice_sandbox::Compiler>,
 }
 
 impl Surroundings {
@@ -72,6 +74,7 @@ impl Surroundings {
             random: Arc::new(sluice_vault::OsRandom),
             fail_point: Arc::new(|_| {}),
             resolver: None,
+            compiler: crate::cli::compile::compiler(),
         }
     }
 }
@@ -144,7 +147,7 @@ impl App {
             cache_key: vault.derive("compile-cache"),
             concurrent_runs: config.concurrent_runs,
             max_memory_bytes: config.memory_bytes(),
-            compiler: crate::cli::compile::compiler(),
+            compiler: around.compiler,
         })
         .map_err(|e| StartError::Sandbox(e.to_string()))?;
         let gate = Gate::new(GateOptions {
@@ -152,7 +155,8 @@ impl App {
             own_listeners: vec![config.listen],
             ..GateOptions::new(around.clock.clone())
         });
-        let modules = Catalogue::load(&config, Workshop { engine: &engine, gate: &gate, store: &store }).await;
+        let workshop = Workshop { engine: &engine, gate: &gate, store: &store, fail_point: &around.fail_point };
+        let modules = Catalogue::load(&config, workshop).await;
         let app = Arc::new(Self {
             store,
             vault: Arc::new(vault),
@@ -176,7 +180,7 @@ impl App {
 
     /// What connectors are made with.
     pub(crate) fn workshop(&self) -> Workshop<'_> {
-        Workshop { engine: &self.engine, gate: &self.gate, store: &self.store }
+        Workshop { engine: &self.engine, gate: &self.gate, store: &self.store, fail_point: &self.fail_point }
     }
 
     /// Now, ms since the epoch.

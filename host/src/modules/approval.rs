@@ -158,16 +158,20 @@ async fn adopt(
         Ok(connector) => connector,
         Err(why) => return stay(bench, listing, served, why, None).await,
     };
+    let point = bench.workshop.fail_point;
+    point("approve:before-copy");
     let (copies, hash, bytes) = (bench.copies.clone(), new.hash.clone(), bytes.to_vec());
     let kept = tokio::task::spawn_blocking(move || copies.put(&hash, &bytes)).await;
     let kept = kept.map_err(|e| e.to_string()).and_then(|put| put.map_err(|e| e.to_string()));
     if let Err(why) = kept {
         return stay(bench, listing, served, format!("its approved copy can't be written to the data folder: {why}"), None).await;
     }
+    point("approve:before-record");
     let by = who.by.clone();
     if let Err(error) = bench.workshop.store.approve(new, who).await {
         return stay(bench, listing, served, format!("its approval could not be written down: {error}"), None).await;
     }
+    point("approve:after-record");
     if let Some(served) = served.filter(|_| on_trial) {
         tracing::info!(
             "{}: version {} takes over from {} (approved by {by}); runs under way end on the old one",

@@ -141,9 +141,11 @@ async fn roll_back(app: &App, decision: &Decision) -> Result<Listing, DecisionEr
     let Some(serves) = rows.iter().find(|row| row.state == ApprovalState::Approved) else {
         return refused(format!("no version of {name} is approved, so there is none to go back from"));
     };
+    app.fail_point("rollback:before-record");
     if app.store.roll_back(name, &serves.candidate.hash, decision.who.clone()).await?.is_none() {
         return refused(format!("{name} {} is the only version that was ever approved here", serves.candidate.version));
     }
+    app.fail_point("rollback:after-record");
     again(app, name).await
 }
 

@@ -23,7 +23,10 @@ pub use folder::MAX_MODULE_BYTES;
 pub use trial::{Ended, ended};
 pub use watch::watch;
 
-use crate::{app::App, config::Config};
+use crate::{
+    app::{App, FailPoint},
+    config::Config,
+};
 use approval::Bench;
 use sluice_gate::Gate;
 use sluice_sandbox::Engine;
@@ -113,6 +116,8 @@ pub struct Workshop<'a> {
     pub gate: &'a Gate,
     /// Knows the metrics.
     pub store: &'a Store,
+    /// Named between two durable steps; tests end the process there.
+    pub fail_point: &'a FailPoint,
 }
 
 /// One state of the folder and the settings.
@@ -148,7 +153,7 @@ impl Catalogue {
     /// Reads the folder and loads what is approved. Whatever is wrong with a file, or with the folder, is in the listing.
     pub async fn load(config: &Config, workshop: Workshop<'_>) -> Self {
         let config = Arc::new(config.clone());
-        let copies = Copies::of(&config.data_dir);
+        let copies = Copies::of(&config.data_dir, workshop.fail_point.clone());
         let shelf = fill(config, workshop, &copies, None, &Change::default()).await;
         shelf.listing.iter().for_each(say);
         sweep(workshop.store, copies).await;
@@ -165,7 +170,7 @@ impl Catalogue {
     async fn change(&self, workshop: Workshop<'_>, change: Change<'_>) -> Vec<String> {
         let before = self.shelf();
         let config = change.config.map_or_else(|| before.config.clone(), |config| Arc::new(config.clone()));
-        let copies = Copies::of(&config.data_dir);
+        let copies = Copies::of(&config.data_dir, workshop.fail_point.clone());
         let after = fill(config, workshop, &copies, Some(&before), &change).await;
         for line in after.listing.iter().filter(|line| !before.listing.contains(line)) {
             say(line);
@@ -178,8 +183,11 @@ impl Catalogue {
             before.connectors.keys().chain(after.connectors.keys()).filter(|name| !same(name)).cloned().collect();
         changed.sort();
         changed.dedup();
+        (workshop.fail_point)("modules:before-taking-over");
         *self.shelf.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(after);
+        (workshop.fail_point)("modules:after-taking-over");
         sweep(workshop.store, copies).await;
+        (workshop.fail_point)("modules:after-sweep");
         changed
     }
 

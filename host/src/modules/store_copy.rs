@@ -6,6 +6,7 @@
 //! at worst, and [`Copies::sweep`] takes those away.
 
 use super::folder::{self, Unreadable};
+use crate::app::FailPoint;
 use sha2::{Digest, Sha256};
 use std::{
     collections::BTreeSet,
@@ -28,20 +29,23 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 /// The folder of copies.
-#[derive(Clone, Debug)]
-pub struct Copies(PathBuf);
+#[derive(Clone)]
+pub struct Copies {
+    folder: PathBuf,
+    fail_point: FailPoint,
+}
 
 impl Copies {
     /// Those of a data folder.
     #[must_use]
-    pub fn of(data_dir: &Path) -> Self {
-        Self(data_dir.join("modules"))
+    pub fn of(data_dir: &Path, fail_point: FailPoint) -> Self {
+        Self { folder: data_dir.join("modules"), fail_point }
     }
 
     /// Where the copy of these bytes lies.
     #[must_use]
     pub fn path(&self, hash: &str) -> PathBuf {
-        self.0.join(format!("{hash}.wasm"))
+        self.folder.join(format!("{hash}.wasm"))
     }
 
     /// The copy, if it still is what its name says. The error is for a line.
@@ -60,24 +64,35 @@ impl Copies {
     /// Keeps these bytes; on the disk when this returns.
     pub fn put(&self, hash: &str, bytes: &[u8]) -> io::Result<()> {
         if self.get(hash).is_ok() {
-            return Ok(());
+            // Whoever put it there may have been killed before its name was durable.
+            return self.names_are_durable();
         }
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.0)?;
-        let half = self.0.join(format!("{hash}.half"));
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+        let half = self.folder.join(format!("{hash}.half"));
         match fs::remove_file(&half) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             _ => {}
         }
         let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&half)?;
-        file.write_all(bytes)?;
+        let (begin, rest) = bytes.split_at(bytes.len() / 2);
+        file.write_all(begin)?;
+        (self.fail_point)("copy:half-written");
+        file.write_all(rest)?;
         file.sync_all()?;
+        (self.fail_point)("copy:before-its-name");
         fs::rename(&half, self.path(hash))?;
-        File::open(&self.0)?.sync_all()
+        self.names_are_durable()
+    }
+
+    /// The folder itself may be new as well.
+    fn names_are_durable(&self) -> io::Result<()> {
+        File::open(&self.folder)?.sync_all()?;
+        self.folder.parent().map_or(Ok(()), |data| File::open(data)?.sync_all())
     }
 
     /// Removes copies that nothing can go back to, and halves. Nothing but our own names is touched.
     pub fn sweep(&self, keep: &BTreeSet<String>) -> io::Result<usize> {
-        let entries = match fs::read_dir(&self.0) {
+        let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),
             Err(e) => return Err(e),
@@ -101,10 +116,14 @@ impl Copies {
 mod tests {
     use super::*;
 
+    fn copies(data_dir: &Path) -> Copies {
+        Copies::of(data_dir, std::sync::Arc::new(|_| {}))
+    }
+
     #[test]
     fn a_copy_that_is_not_what_its_name_says_is_none() {
         let dir = tempfile::tempdir().unwrap();
-        let copies = Copies::of(dir.path());
+        let copies = copies(dir.path());
         let name = hash(b"bytes");
         assert!(copies.get(&name).unwrap_err().contains("is gone"));
         copies.put(&name, b"bytes").unwrap();
@@ -118,7 +137,7 @@ mod tests {
     #[test]
     fn a_copy_that_became_a_link_is_not_followed() {
         let dir = tempfile::tempdir().unwrap();
-        let copies = Copies::of(dir.path());
+        let copies = copies(dir.path());
         let name = hash(b"bytes");
         copies.put(&name, b"bytes").unwrap();
         fs::rename(copies.path(&name), dir.path().join("elsewhere")).unwrap();
@@ -129,7 +148,7 @@ mod tests {
     #[test]
     fn what_nothing_goes_back_to_is_swept_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
-        let copies = Copies::of(dir.path());
+        let copies = copies(dir.path());
         assert_eq!(copies.sweep(&BTreeSet::new()).unwrap(), 0, "no folder yet");
         let (kept, old) = (hash(b"kept"), hash(b"old"));
         copies.put(&kept, b"kept").unwrap();

@@ -60,7 +60,8 @@ impl Host {
     pub async fn start_with(folder: &Folder, clock: &Clock, fail_point: FailPoint, schedule: bool) -> Self {
         let config = config::load(&folder.config(), true, &Overrides::default()).expect("the settings hold");
         let listener = TcpListener::bind(config.listen).await.expect("the pages' port");
-        let around = Surroundings { clock: time::for_host(clock), random: Arc::new(sluice_vault::OsRandom), fail_point, resolver: None };
+        let around =
+            Surroundings { clock: time::for_host(clock), random: Arc::new(sluice_vault::OsRandom), fail_point, ..Surroundings::system() };
         let app = App::open(config, around).await.expect("the host opens").app;
         folder.give_to_shared();
         let stop = CancellationToken::new();

@@ -2,53 +2,12 @@
 //! the next run begins on what serves by then.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod strangers;
+
 use serde_json::Value;
-use sluice_e2e::{
-    PATIENCE,
-    door::Door,
-    eventually,
-    folder::{Folder, Settings, upstream},
-    program::Output,
-    sha256,
-};
-use sluice_fixtures::{Script, Stranger};
+use sluice_e2e::{PATIENCE, door::Door, eventually, folder::Folder, program::Output, sha256};
 use std::thread;
-
-/// 2026-03-10T12:00:00Z.
-const NOON: i64 = sluice_e2e::time::NOON;
-
-/// A version that asks once, then records its own number for noon.
-fn version(version: &str, number: f64) -> Vec<u8> {
-    let script = Script::default().get("https://api.fit.example/steps").record("steps", NOON, number);
-    Stranger { version, sync: &script.sync, more: &script.more, ..Stranger::default() }.build()
-}
-
-/// Puts it there the way people do: written beside, then renamed over what was there.
-fn drop_in(folder: &Folder, bytes: &[u8]) {
-    std::fs::write(folder.path("beside"), bytes).unwrap();
-    std::fs::rename(folder.path("beside"), folder.path("modules/fit.wasm")).unwrap();
-}
-
-fn listed(folder: &Folder) -> Value {
-    let rows: Vec<Value> = folder.run(&["modules", "list", "--json"]).exits(0).json();
-    rows.into_iter().find(|row| row["name"] == "fit").unwrap_or_default()
-}
-
-async fn until_listed(folder: &Folder, state: &str, version: &str) {
-    eventually(&format!("fit to be {state} at {version}"), async || {
-        let row = listed(folder);
-        (row["state"] == state && row["version"] == version).then_some(())
-    })
-    .await;
-}
-
-/// Version and outcome of each run, newest first. Runs that went the same way and changed nothing are one row.
-fn runs(folder: &Folder) -> Vec<(String, String)> {
-    let rows: Vec<Value> = folder.run(&["runs", "fit", "--json"]).exits(0).json();
-    let word = |row: &Value, key: &str| row[key].as_str().unwrap().to_owned();
-    let times = |row: &Value| usize::try_from(row["repeats"].as_u64().unwrap()).unwrap().max(1);
-    rows.iter().flat_map(|row| std::iter::repeat_n((word(row, "version"), word(row, "outcome")), times(row))).collect()
-}
+use strangers::{asking, drop_in, listed, place, runs, until_listed};
 
 async fn until_run(folder: &Folder, count: usize, version: &str) {
     eventually(&format!("run {count}, on {version}, to be complete"), async || {
@@ -74,8 +33,8 @@ fn run_beside(folder: &Folder) -> thread::JoinHandle<Output> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sync_under_way_ends_on_its_bytes_whatever_takes_over_and_the_next_begins_on_what_serves() {
     let door = Door::new();
-    let folder = Folder::new(&Settings::default().more(&upstream("fit", "https://api.fit.example/", &door.url())));
-    let (first, second) = (version("1.0.0", 1.0), version("1.1.0", 2.0));
+    let folder = place(&door);
+    let (first, second) = (asking("1.0.0", 1.0, &["/steps"]), asking("1.1.0", 2.0, &["/steps"]));
     drop_in(&folder, &first);
     let host = folder.serve();
     until_listed(&folder, "pending", "1.0.0").await;
