@@ -108,3 +108,33 @@ async fn a_file_that_is_being_written_is_waited_for_and_holds_nobody_back() {
     assert!(pends(&listing), "{listing:?}");
     place.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connector_that_describes_itself_differently_each_time_can_neither_be_approved_nor_take_over() {
+    let mut place = Place::new();
+    let app = place.watched().await;
+    // Whatever it says would be a good manifest; it only is another one each time.
+    let changing = Stranger { version: "1.1.0", ..Stranger::default() }.build_changing();
+    place.put("fit.wasm", &changing);
+    let (listing, _) = place.until("fit", |_| true).await;
+    assert_eq!(listing.state, ModuleState::Refused, "{listing:?}");
+    assert!(listing.line.contains("differently each time"), "{}", listing.line);
+    assert!(listing.command.is_none() && listing.authority.is_empty(), "nobody is asked to accept what may change: {listing:?}");
+    let which = format!("fit@{}", &hash(&changing)[..12]);
+    let no = place.decide(Verb::Approve, &which).await.unwrap_err().to_string();
+    assert!(no.contains("was not approved") && no.contains("differently each time"), "{no}");
+    assert!(app.modules.get("fit").is_none() && !place.copy(&changing).exists());
+    assert!(app.store.approvals("fit").await.unwrap().is_empty() && place.audited().await.is_empty());
+
+    // The same in the place of one that serves.
+    let good = Stranger::default().build();
+    place.put("fit.wasm", &good);
+    place.until("fit", pends).await;
+    place.decide(Verb::Approve, &place.asked("fit")).await.unwrap();
+    place.put("fit.wasm", &changing);
+    let (listing, _) = place.until("fit", |l| l.waiting.is_some()).await;
+    let waiting = listing.waiting.clone().unwrap();
+    assert!(runs(&listing) && waiting.line.contains("differently each time") && waiting.command.is_none(), "{listing:?}");
+    assert_eq!(app.modules.get("fit").unwrap().manifest.version, "1.0.0");
+    place.stop().await;
+}

@@ -21,7 +21,7 @@ use strangers::{asking, drop_in, duplicate, listed, place, rename_in, runs, unti
 /// Kills at random instants.
 const KILLS: u64 = 10;
 /// An approval by command takes less than this, as a rule.
-const LONGEST_LIFE_MS: u64 = 400;
+const LONGEST_LIFE_MS: u64 = 120;
 
 /// What is under way when the host is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
