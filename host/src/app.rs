@@ -10,7 +10,7 @@ use crate::{
 };
 use sluice_gate::{Gate, GateOptions};
 use sluice_model::{Clock, time::Random};
-use sluice_sandbox::{Engine, EngineOptions};
+use sluice_sandbox::{Compiler, Engine, EngineOptions};
 use sluice_store::Store;
 use sluice_vault::{KeyFile, Vault};
 use std::sync::Arc;
@@ -61,8 +61,9 @@ pub struct Surroundings {
     pub fail_point: FailPoint,
     /// Name look-ups; the system's unless a test brings its own.
     pub resolver: Option<Arc<dyn sluice_gate::Resolve>>,
-    /// What compiles connectors; the program itself, where it is `sluice`. None compiles in this process, where nothing bounds it.
-    pub compiler: Option<sluice_sandbox::Compiler>,
+    /// What compiles connectors, under the limits of the settings; the program itself, where it is `sluice`. None compiles in this process, where
+    /// nothing bounds it.
+    pub compiler: Option<Compiler>,
 }
 
 impl Surroundings {
@@ -147,7 +148,7 @@ impl App {
             cache_key: vault.derive("compile-cache"),
             concurrent_runs: config.concurrent_runs,
             max_memory_bytes: config.memory_bytes(),
-            compiler: around.compiler,
+            compiler: around.compiler.map(|compiler| Compiler { limits: config.compile, ..compiler }),
         })
         .map_err(|e| StartError::Sandbox(e.to_string()))?;
         let gate = Gate::new(GateOptions {

@@ -138,3 +138,25 @@ async fn a_connector_that_describes_itself_differently_each_time_can_neither_be_
     assert_eq!(app.modules.get("fit").unwrap().manifest.version, "1.0.0");
     place.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_does_not_wait_for_a_strangers_bomb_and_what_is_approved_runs() {
+    let mut place = Place::new();
+    let good = Stranger::default().build();
+    place.put("fit.wasm", &good);
+    place.start_with_compiler().await;
+    place.decide(Verb::Approve, &place.asked("fit")).await.unwrap();
+    place.stop().await;
+    // Before it by name, and in the place of what serves: minutes of work for a compiler.
+    let more = sluice_fixtures::bulk::bomb(20_000);
+    place.put("bomb.wasm", &Stranger { name: "bomb", more: &more, ..Stranger::default() }.build());
+    place.put("fit.wasm", &Stranger { version: "1.1.0", more: &more, ..Stranger::default() }.build());
+    let began = std::time::Instant::now();
+    let app = place.start_with_compiler().await;
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+    assert_eq!(app.modules.get("fit").unwrap().manifest.version, "1.0.0", "from its copy");
+    let bomb = place.listed("bomb");
+    assert!(pends(&bomb) && bomb.line.starts_with("not looked at yet") && bomb.command.is_none(), "{bomb:?}");
+    assert!(place.listed("fit").waiting.unwrap().line.starts_with("not looked at yet"));
+    place.stop().await;
+}

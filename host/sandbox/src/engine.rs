@@ -9,6 +9,7 @@ use crate::cache::{Cache, engine_hash, load_code};
 use crate::compiler::{Compiler, noted};
 use crate::config::{Allocation, config};
 use crate::error::{EngineError, LoadError};
+use crate::hopeless::Hopeless;
 use crate::module::{Facts, Module};
 use crate::state::State;
 use crate::ticker::Ticker;
@@ -46,6 +47,7 @@ pub(crate) struct Shared {
     pub(crate) slots: Semaphore,
     cache: Option<Cache>,
     compiling: Semaphore,
+    hopeless: Hopeless,
     compiler: Option<Compiler>,
     pooling: bool,
     /// The most memory a call can have here, whatever its limits say.
@@ -74,9 +76,10 @@ impl Engine {
         let ticker = Ticker::start(&engine).map_err(|error| EngineError::Thread(error.to_string()))?;
         let slots = Semaphore::new(usize::try_from(calls).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS));
         let compiling = Semaphore::new(1);
+        let hopeless = Hopeless::default();
         let max_memory_bytes = options.max_memory_bytes;
         let compiler = options.compiler;
-        Ok(Self(Arc::new(Shared { engine, linker, ticker, slots, cache, compiling, compiler, pooling, max_memory_bytes })))
+        Ok(Self(Arc::new(Shared { engine, linker, ticker, slots, cache, compiling, hopeless, compiler, pooling, max_memory_bytes })))
     }
 
     /// Whether address space could be reserved. Without, starting an instance takes longer.
@@ -125,8 +128,12 @@ impl Engine {
     async fn compile(&self, name: &str, bytes: &[u8], hash: [u8; 32]) -> Result<Component, LoadError> {
         let _turn = self.0.compiling.acquire().await;
         if let Some(compiler) = &self.0.compiler {
+            if let Some(error) = self.0.hopeless.known(&hash) {
+                return Err(error);
+            }
             let engine = engine_hash(&self.0.engine);
-            let code = noted(name, compiler.compile(self.0.pooling, &engine, bytes)).await?;
+            let compiled = noted(name, compiler.compile(self.0.pooling, &engine, bytes)).await;
+            let code = compiled.inspect_err(|error| self.0.hopeless.note(hash, error))?;
             return self.keep(code, hash).await;
         }
         let shared = Arc::clone(&self.0);

@@ -26,6 +26,7 @@ mod config;
 mod engine;
 mod error;
 mod glue;
+mod hopeless;
 mod host;
 mod kind;
 mod log;

@@ -181,6 +181,12 @@ fn bombs_of_growing_size_end_within_the_budget() {
                 Err(other) => panic!("{blocks} blocks: {other}"),
             }
             assert!(children().is_empty());
+            // What was too much for it once is not tried again.
+            let again = Instant::now();
+            let known = engine.load_named("bomb.wasm", &bytes).await.map(|_| ());
+            let refused = ended.last().is_some_and(|ended| !ended.contains("compiled"));
+            assert_eq!(known.is_err(), refused);
+            assert!(!refused || again.elapsed() < Duration::from_secs(1), "{blocks} blocks again: {:?}", again.elapsed());
             // Whatever became of it, the next one compiles.
             engine.load(&good).await.unwrap();
         }

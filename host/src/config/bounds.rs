@@ -31,6 +31,18 @@ pub fn check(name: &str, limits: &Limits) -> Result<(), String> {
     Ok(())
 }
 
+/// The same for compiling: with less no connector of some size compiles, with more one could keep the machine for a day.
+pub fn compile(cpu_seconds: u64, memory_bytes: u64) -> Result<(), String> {
+    for (key, value, least, most) in
+        [("compile-cpu-seconds", cpu_seconds, 1, 3_600), ("compile-memory-bytes", memory_bytes, 256 * MIB, 64 * GIB)]
+    {
+        if !(least..=most).contains(&value) {
+            return Err(format!("{key} = {value}: from {least} to {most}"));
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -38,5 +50,9 @@ mod tests {
     #[test]
     fn the_defaults_are_within_the_bounds() {
         assert_eq!(check("x", &Limits::default()), Ok(()));
+        let default = sluice_sandbox::CompileLimits::default();
+        assert_eq!(compile(default.cpu_seconds, default.memory_bytes), Ok(()));
+        assert_eq!(compile(0, default.memory_bytes).unwrap_err(), "compile-cpu-seconds = 0: from 1 to 3600");
+        assert!(compile(60, 1).unwrap_err().starts_with("compile-memory-bytes = 1: from 268435456"));
     }
 }

@@ -15,6 +15,7 @@ pub use resolve::resolve;
 
 use sluice_gate::Upstream;
 use sluice_model::Limits;
+use sluice_sandbox::CompileLimits;
 use std::{
     collections::BTreeMap,
     io::Read,
@@ -68,6 +69,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpAddr>,
     /// How many runs go on at once.
     pub concurrent_runs: u32,
+    /// What compiling one connector may cost.
+    pub compile: CompileLimits,
     /// `[connectors.NAME]`.
     pub connectors: BTreeMap<String, ConnectorConfig>,
 }

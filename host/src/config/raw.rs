@@ -15,6 +15,8 @@ pub struct Raw {
     pub key_file: Option<PathBuf>,
     pub trusted_proxies: Vec<String>,
     pub concurrent_runs: Option<u32>,
+    pub compile_cpu_seconds: Option<u64>,
+    pub compile_memory_bytes: Option<u64>,
     pub connectors: BTreeMap<String, RawConnector>,
 }
 

@@ -18,6 +18,7 @@ use crate::config::Config;
 use sluice_model::authority::Authority;
 use sluice_store::{Approval, ApprovalState, Candidate, Decided};
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// Letters of a hash that a command shows and takes.
 pub const SHOWN_HASH: usize = 12;
@@ -32,6 +33,8 @@ pub struct Bench<'a> {
     pub copies: &'a Copies,
     /// What ran before.
     pub old: Option<&'a Arc<Connector>>,
+    /// Until when files that nobody has said yes to are waited for.
+    pub patience: Option<Instant>,
     /// Somebody's yes to the bytes of this hash.
     pub yes: Option<(&'a str, &'a Decided)>,
 }
@@ -122,9 +125,16 @@ pub async fn judge(bench: &Bench<'_>, found: Found) -> Judged {
 /// New bytes: what do they say they are, and does anybody have to be asked?
 async fn consider(bench: &Bench<'_>, listing: Listing, served: Option<&Approval>, bytes: &[u8], yes: Option<Decided>) -> Judged {
     let (name, hash) = (listing.name.clone(), listing.sha256.clone().unwrap_or_default());
-    let prepared = match connector::prepare(bench.config, bench.workshop, &name, bytes).await {
-        Ok(prepared) => prepared,
-        Err(why) => return stay(bench, listing, served, why, None).await,
+    let bundled = PINS.iter().any(|(_, pin)| *pin == hash);
+    let prepare = connector::prepare(bench.config, bench.workshop, &name, bytes);
+    let prepared = match bench.patience.filter(|_| yes.is_none() && !bundled) {
+        Some(until) => tokio::time::timeout_at(until, prepare).await,
+        None => Ok(prepare.await),
+    };
+    let prepared = match prepared {
+        Ok(Ok(prepared)) => prepared,
+        Ok(Err(why)) => return stay(bench, listing, served, why, None).await,
+        Err(_) => return later(bench, listing, served).await,
     };
     let new = candidate(&name, &hash, &prepared);
     let before = served.map(|row| serde_json::from_str::<Authority>(&row.candidate.authority));
@@ -133,7 +143,6 @@ async fn consider(bench: &Bench<'_>, listing: Listing, served: Option<&Approval>
         Some(Err(_)) => vec!["what was approved before can't be compared with it".to_owned()],
         None => Vec::new(),
     };
-    let bundled = PINS.iter().any(|(_, pin)| *pin == hash);
     let who = match yes {
         Some(who) => who,
         None if bundled => by("the release", None),
@@ -220,6 +229,17 @@ async fn wait(
             (listing, None)
         }
     }
+}
+
+/// New bytes that take too long to look at for a start that others wait for.
+async fn later(bench: &Bench<'_>, mut listing: Listing, served: Option<&Approval>) -> Judged {
+    let line = "not looked at yet: compiling it takes a while, and goes on once the host serves".to_owned();
+    if served.is_some() {
+        return stay(bench, listing, served, line, None).await;
+    }
+    listing.state = ModuleState::Pending;
+    listing.line = line;
+    (listing, None)
 }
 
 /// The file's bytes do not run: what served before goes on, or nothing does.

@@ -34,11 +34,16 @@ use sluice_store::{Decided, Store};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 use store_copy::Copies;
+use tokio::time::Instant;
 
 /// Names and hashes of the connectors that this binary was built with.
 pub const PINS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/pins.rs"));
+/// How long a start waits for files that nobody has approved, all of them together: a bomb among them may take minutes, and what is approved is to
+/// run. Whoever watches the folder looks at the rest.
+const STRANGERS_AT_START: Duration = Duration::from_secs(5);
 /// Characters of a listing's line; what is over is cut.
 const MAX_LINE: usize = 600;
 
@@ -147,6 +152,7 @@ struct Change<'a> {
     config: Option<&'a Config>,
     restless: Option<&'a BTreeSet<String>>,
     yes: Option<Yes>,
+    patience: Option<Instant>,
 }
 
 impl Catalogue {
@@ -154,7 +160,8 @@ impl Catalogue {
     pub async fn load(config: &Config, workshop: Workshop<'_>) -> Self {
         let config = Arc::new(config.clone());
         let copies = Copies::of(&config.data_dir, workshop.fail_point.clone());
-        let shelf = fill(config, workshop, &copies, None, &Change::default()).await;
+        let start = Change { patience: Some(Instant::now() + STRANGERS_AT_START), ..Change::default() };
+        let shelf = fill(config, workshop, &copies, None, &start).await;
         shelf.listing.iter().for_each(say);
         sweep(workshop.store, copies).await;
         Self { shelf: RwLock::new(Arc::new(shelf)), changing: tokio::sync::Mutex::new(()) }
@@ -267,7 +274,7 @@ async fn fill(config: Arc<Config>, workshop: Workshop<'_>, copies: &Copies, befo
         };
         let Some(found) = found else { continue };
         let yes = change.yes.as_ref().filter(|yes| yes.name == name).map(|yes| (yes.hash.as_str(), &yes.who));
-        let bench = Bench { config: &config, workshop, copies, old, yes };
+        let bench = Bench { config: &config, workshop, copies, old, yes, patience: change.patience };
         let (mut line, connector) = approval::judge(&bench, found).await;
         line.line = one_line(&line.line);
         if let Some(waiting) = &mut line.waiting {

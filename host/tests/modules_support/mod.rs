@@ -4,10 +4,11 @@
 use sha2::{Digest, Sha256};
 use sluice::{
     app::{App, Surroundings},
-    config::{Overrides, load},
+    config::{Config, Overrides, load},
     modules::{self, Decision, DecisionError, Listing, ModuleState, Verb},
 };
 pub use sluice_fixtures::{SLOW, Stranger, rebuilt};
+use sluice_sandbox::Compiler;
 use sluice_store::Decided;
 use std::{
     path::{Path, PathBuf},
@@ -59,7 +60,22 @@ impl Place {
 
     pub async fn start(&mut self) -> Arc<App> {
         let config = load(&self.dir.path().join("plugins.toml"), true, &Overrides::default()).unwrap();
-        let app = App::open(config, Surroundings::system()).await.unwrap_or_else(|e| panic!("{e}")).app;
+        self.open(config, Surroundings::system()).await
+    }
+
+    /// With files compiled by the real program in a process of its own.
+    pub async fn start_with_compiler(&mut self) -> Arc<App> {
+        let compiler = Compiler {
+            program: env!("CARGO_BIN_EXE_sluice").into(),
+            args: vec!["compile-child".into()],
+            limits: sluice_sandbox::CompileLimits::default(),
+        };
+        let config = load(&self.dir.path().join("plugins.toml"), true, &Overrides::default()).unwrap();
+        self.open(config, Surroundings { compiler: Some(compiler), ..Surroundings::system() }).await
+    }
+
+    async fn open(&mut self, config: Config, around: Surroundings) -> Arc<App> {
+        let app = App::open(config, around).await.unwrap_or_else(|e| panic!("{e}")).app;
         self.app = Some(app.clone());
         app
     }
