@@ -5,6 +5,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod doctor;
 pub mod link;
 pub mod modules;
 pub mod runs;

@@ -12,6 +12,7 @@ const NAMES: &[(&str, &str, &str)] = &[
     ("rustls", "host/gate", "only the gate opens outbound connections"),
     ("wasmtime", "host/sandbox", "only the sandbox runs guests"),
     ("wasmtime-wasi", "host/sandbox", "only the sandbox runs guests"),
+    ("wasmtime-environ", "host/sandbox", "only the sandbox runs guests"),
     ("rusqlite", "host/store", "only the store contains SQL"),
     ("chacha20poly1305", "host/vault", "only the vault turns ciphertext into a secret"),
 ];

@@ -64,7 +64,7 @@ impl Engine {
     /// # Errors
     /// wasmtime can't work on this machine, the cache's folder can't be used, or the thread did not start.
     pub fn new(options: EngineOptions) -> Result<Self, EngineError> {
-        let calls = options.concurrent_runs.saturating_add(SPARE_SLOTS);
+        let calls = calls(options.concurrent_runs);
         let (engine, pooling) = allocate(calls, options.max_memory_bytes)?;
         let cache = match &options.cache_dir {
             Some(folder) => Some(Cache::open(folder, options.cache_key, &engine)?),
@@ -154,6 +154,11 @@ impl Engine {
         });
         loaded.await?
     }
+}
+
+/// Calls at a time, for so many runs.
+pub(crate) fn calls(concurrent_runs: u32) -> u32 {
+    concurrent_runs.saturating_add(SPARE_SLOTS)
 }
 
 /// An engine with reserved address space, or one without where there is no room for it.

@@ -10,6 +10,15 @@ pub(crate) const MAX_MODULE_BYTES: usize = 64 << 20;
 
 const MAGIC: &[u8] = b"\0asm";
 
+/// What loading looks at first, before anything is compiled or hashed: is this a whole component, by its head and the lengths of its sections? For
+/// whoever wants to say something of a file without an engine. That a file passes promises nothing more.
+///
+/// # Errors
+/// What it is instead, in one line to stand behind the file's name.
+pub fn recognise(bytes: &[u8]) -> Result<(), LoadError> {
+    check(bytes)
+}
+
 /// Refuses what can't be a component.
 pub(crate) fn check(bytes: &[u8]) -> Result<(), LoadError> {
     if bytes.is_empty() {

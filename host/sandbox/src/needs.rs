@@ -8,6 +8,7 @@ use crate::error::LoadError;
 use crate::log::{cut, inert};
 use crate::memory::{MEMORIES, TABLE_ELEMENTS, TABLES};
 use crate::module::Exports;
+use crate::names::{Name, minor, parse, same_contract, shown};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
@@ -61,36 +62,6 @@ const WASI: [(&str, &[&str]); 6] = [
 #[must_use]
 pub fn offered() -> &'static [(&'static str, &'static [&'static str])] {
     &IMPORTS
-}
-
-/// `namespace:package/interface@version`, in parts.
-struct Name<'a> {
-    package: &'a str,
-    interface: &'a str,
-    version: &'a str,
-}
-
-fn parse(name: &str) -> Option<Name<'_>> {
-    let (path, version) = name.split_once('@').unwrap_or((name, ""));
-    let (package, interface) = path.split_once('/')?;
-    Some(Name { package, interface, version })
-}
-
-fn minor(version: &str) -> Option<(u64, u64)> {
-    let mut parts = version.split('.');
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
-}
-
-/// A stranger's name, fit for one line.
-fn shown(name: &str) -> String {
-    inert(cut(name, 120))
-}
-
-fn same_contract(version: &str) -> Result<(), LoadError> {
-    match minor(version) {
-        Some((0, 1)) => Ok(()),
-        other => Err(LoadError::OtherVersion { wanted: shown(version), newer: other.is_none_or(|other| other > (0, 1)) }),
-    }
 }
 
 /// Compares; returns what the module can be entered for.

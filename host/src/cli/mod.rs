@@ -7,6 +7,7 @@ mod apps;
 pub(crate) mod compile;
 mod connect;
 mod connections;
+mod doctor;
 mod entries;
 mod gate;
 mod modules;
@@ -90,6 +91,8 @@ enum Command {
     /// The way out.
     #[command(subcommand)]
     Gate(gate::GateCommand),
+    /// Look at machine, folders, key, connectors and host; writes nothing. Exit code 1 where there is a problem.
+    Doctor(doctor::DoctorArgs),
     /// Print a one-time link that sets the owner's password.
     OwnerLink(owner_link::OwnerLinkArgs),
     /// Compile one connector within limits; a host starts this itself.
@@ -115,7 +118,7 @@ pub enum CliError {
 }
 
 impl HostArgs {
-    fn load(&self) -> Result<Config, CliError> {
+    fn load(&self) -> Result<Config, config::ConfigError> {
         let overrides = Overrides {
             data_dir: self.data_dir.clone(),
             listen: self.listen.clone(),
@@ -126,7 +129,7 @@ impl HostArgs {
             trusted_proxies: self.trusted_proxies.clone(),
         };
         let must_exist = self.config.as_os_str() != "plugins.toml";
-        Ok(config::load(&self.config, must_exist, &overrides)?)
+        config::load(&self.config, must_exist, &overrides)
     }
 }
 
@@ -154,20 +157,22 @@ async fn dispatch(cli: Cli) -> ExitCode {
     let serving = matches!(cli.command, Command::Serve(_));
     terminal::start_log(serving);
     let result = async {
-        let config = cli.host.load()?;
+        let config = cli.host.load();
         match cli.command {
-            Command::Serve(args) => serve::run(args, config).await,
-            Command::Connect(args) => connect::run(args, config).await,
-            Command::Run(args) => run::run(args, config).await,
-            Command::Stop(args) => runs::stop(args, config).await,
-            Command::Runs(args) => runs::run(args, config).await,
-            Command::Entries(args) => entries::run(args, config).await,
-            Command::Connections(args) => connections::list(args, config).await,
-            Command::Disconnect(args) => connections::disconnect(args, config).await,
-            Command::Apps(command) => apps::run(command, config).await,
-            Command::Modules(command) => modules::run(command, config).await,
-            Command::Gate(command) => gate::run(command, config).await,
-            Command::OwnerLink(args) => owner_link::run(args, config).await,
+            Command::Serve(args) => serve::run(args, config?).await,
+            Command::Connect(args) => connect::run(args, config?).await,
+            Command::Run(args) => run::run(args, config?).await,
+            Command::Stop(args) => runs::stop(args, config?).await,
+            Command::Runs(args) => runs::run(args, config?).await,
+            Command::Entries(args) => entries::run(args, config?).await,
+            Command::Connections(args) => connections::list(args, config?).await,
+            Command::Disconnect(args) => connections::disconnect(args, config?).await,
+            Command::Apps(command) => apps::run(command, config?).await,
+            Command::Modules(command) => modules::run(command, config?).await,
+            Command::Gate(command) => gate::run(command, config?).await,
+            // Wrong settings are something to find for this one.
+            Command::Doctor(args) => doctor::run(args, config).await,
+            Command::OwnerLink(args) => owner_link::run(args, config?).await,
             Command::CompileChild => Ok(compile::run()),
         }
     };

@@ -96,6 +96,14 @@ impl Client {
         Ok(Self(Way::Here { router: router(app.clone()), app, scheduler }))
     }
 
+    /// Reaches the running host, if there is one; nothing is opened.
+    ///
+    /// # Errors
+    /// Something is there, and cannot be talked to.
+    pub async fn running(config: &Config) -> Answer<Option<Self>> {
+        Ok(knock(config).await?.map(|socket| Self(Way::Socket(socket))))
+    }
+
     /// Whether the host lives in this process: nothing goes on after the command.
     #[must_use]
     pub fn is_here(&self) -> bool {

@@ -118,6 +118,38 @@ pub fn look(config: &Config, named: Named) -> Option<Found> {
     (!shared || bundled(&found.listing)).then_some(found)
 }
 
+/// One file of the folder as it lies there, for whoever looks without a host.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// The instance's name.
+    pub name: String,
+    /// The file's.
+    pub file: String,
+    /// [`ModuleState::Pending`] where it could be a connector.
+    pub state: ModuleState,
+    /// Whether this build or the settings vouch for these bytes.
+    pub pinned: bool,
+    /// What is wrong with it.
+    pub line: String,
+}
+
+/// Looks at every file of the folder: can it be read, is it a whole component, is it pinned? Nothing is compiled. Blocks on the disk.
+#[must_use]
+pub fn stand(config: &Config) -> Vec<Standing> {
+    let judged = names(config).into_iter().filter_map(|named| look(config, named)).map(|found| {
+        let Listing { name, file, sha256, mut state, mut line, .. } = found.listing;
+        let pinned = sha256.as_deref().is_some_and(|hash| {
+            let own = config.connectors.get(&name).and_then(|c| c.sha256.as_deref());
+            own.map_or_else(|| PINS.contains(&(name.as_str(), hash)), |own| own == hash)
+        });
+        if let Some(Err(why)) = found.bytes.map(|bytes| sluice_sandbox::recognise(&bytes)) {
+            (state, line) = (ModuleState::Refused, why.to_string());
+        }
+        Standing { name, file, state, pinned, line }
+    });
+    judged.collect()
+}
+
 fn open(config: &Config, named: Named) -> Found {
     let mut listing = Listing {
         name: named.name,

@@ -19,7 +19,7 @@ mod words;
 
 pub use connector::Connector;
 pub use decide::{Decision, DecisionError, Verb, decide, named};
-pub use folder::MAX_MODULE_BYTES;
+pub use folder::{MAX_MODULE_BYTES, Standing, stand};
 pub use trial::{Ended, ended};
 pub use watch::watch;
 

@@ -16,6 +16,7 @@
 //! | `read`, `runs` | a page at a time, on connections of their own |
 //! | `erase` | leaving, in slices, so that nothing of it is in any file |
 //! | `open` | what is refused, and how a database begins |
+//! | `survey` | a data folder looked at, and not opened |
 #![forbid(unsafe_code)]
 
 mod apply;
@@ -43,6 +44,7 @@ mod runs;
 mod schedule;
 mod share;
 mod store;
+mod survey;
 mod tally;
 mod writer;
 
@@ -63,3 +65,4 @@ pub use runs::RunView;
 pub use schedule::{Requested, Waiting};
 pub use share::Held;
 pub use store::Store;
+pub use survey::{Database, Survey, survey};

@@ -19,11 +19,11 @@ pub(crate) const DATABASE: &str = "sluice.db";
 /// The file whose lock says that the folder is held.
 const LOCK: &str = "sluice.lock";
 /// "SLUI": tells `file` and us whose database it is.
-const APPLICATION_ID: i64 = 0x534C_5549;
+pub(crate) const APPLICATION_ID: i64 = 0x534C_5549;
 /// The first SQLite without the WAL-reset bug.
-const OLDEST_SQLITE: i32 = 3_051_003;
+pub(crate) const OLDEST_SQLITE: i32 = 3_051_003;
 /// Each schema version's step from the one before; the first is the whole of version 1.
-const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema_2.sql")];
+pub(crate) const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema_2.sql")];
 /// Statements kept prepared on a connection: all that this crate has fit.
 const STATEMENTS: usize = 256;
 /// Only our own connections touch the file, and they wait for each other only around WAL resets.
@@ -186,7 +186,7 @@ const NETWORK: [(u32, &str); 13] = [
 ];
 
 #[cfg(target_os = "linux")]
-fn network_file_system(dir: &Path) -> Result<Option<&'static str>, OpenError> {
+pub(crate) fn network_file_system(dir: &Path) -> Result<Option<&'static str>, OpenError> {
     let found = rustix::fs::statfs(dir).map_err(|error| io("looking at the file system of", dir)(error.into()))?;
     // The type is a C long, sign-extended from 32 bits on some platforms.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "magic numbers have 32 bits")]
@@ -199,7 +199,7 @@ fn kind_of(magic: u32) -> Option<&'static str> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn network_file_system(_dir: &Path) -> Result<Option<&'static str>, OpenError> {
+pub(crate) fn network_file_system(_dir: &Path) -> Result<Option<&'static str>, OpenError> {
     // Elsewhere the WAL test decides.
     Ok(None)
 }
