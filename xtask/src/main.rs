@@ -1,10 +1,12 @@
-//! One entry for every chore: `cargo xtask build | demo | test | providers | bench`.
+//! One entry for every chore: `cargo xtask build | demo | test | fuzz | audit | providers | bench`.
 #![forbid(unsafe_code)]
 
+mod audit;
 mod bench;
 mod browser;
 mod build;
 mod demo;
+mod fuzz;
 mod providers;
 mod shell;
 #[cfg(test)]
@@ -29,6 +31,10 @@ enum Chore {
     Demo(demo::DemoArgs),
     /// Everything that must hold: format, lints, unit, integration and end-to-end tests, with a closing count.
     Test(test::TestArgs),
+    /// The fuzz targets, each for a while; needs the nightly toolchain and cargo-fuzz.
+    Fuzz(fuzz::FuzzArgs),
+    /// Licences, sources and advisories of what this is built from, as far as that can be checked here.
+    Audit,
     /// Write the README's table of providers anew from the manifests.
     Providers(providers::ProvidersArgs),
     /// Measure: release build, a table of figures and their bars.
@@ -43,6 +49,8 @@ fn main() -> ExitCode {
         Chore::Build(args) => build::run(&args),
         Chore::Demo(args) => demo::run(&args),
         Chore::Test(args) => test::run(&args),
+        Chore::Fuzz(args) => fuzz::run(&args),
+        Chore::Audit => audit::run(),
         Chore::Providers(args) => providers::run(&args),
         Chore::Bench(args) => bench::run(&args),
     };

@@ -1,9 +1,10 @@
 //! Starting other programs, saying which, and failing with their name.
 
 use std::{
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// The repository's root.
@@ -49,6 +50,34 @@ pub fn step(title: &str, command: &mut Command) -> Result<(), String> {
     }
 }
 
+/// Runs a program to its end with nothing shown; whether it could be started and went well.
+pub fn quiet(command: &mut Command) -> bool {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+/// Runs a step, in a process group of its own that is ended when it takes longer than it may; answers whether it came to its end.
+pub fn within(title: &str, command: &mut Command, patience: Option<Duration>) -> Result<bool, String> {
+    eprintln!("── {title}");
+    let started = Instant::now();
+    let mut child = command.process_group(0).spawn().map_err(|e| format!("{title}: {:?} cannot be started: {e}", command.get_program()))?;
+    loop {
+        match child.try_wait().map_err(|e| format!("{title}: {e}"))? {
+            Some(status) if status.success() => {
+                eprintln!("   {title}: {:.0} s", started.elapsed().as_secs_f64());
+                return Ok(true);
+            }
+            Some(status) => return Err(format!("{title}: {status}")),
+            None if patience.is_some_and(|patience| started.elapsed() > patience) => {
+                // The compilers that it started go with it.
+                quiet(Command::new("kill").args(["-KILL", "--", &format!("-{}", child.id())]));
+                child.wait().map_err(|e| format!("{title}: {e}"))?;
+                return Ok(false);
+            }
+            None => std::thread::sleep(Duration::from_millis(100)),
+        }
+    }
+}
+
 /// Runs a program and takes its standard output.
 pub fn output(command: &mut Command) -> Result<String, String> {
     let name = format!("{:?}", command.get_program());
@@ -57,4 +86,20 @@ pub fn output(command: &mut Command) -> Result<String, String> {
         return Err(format!("{name}: {}", done.status));
     }
     String::from_utf8(done.stdout).map_err(|_| format!("{name} printed something that is no text"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_takes_too_long_is_ended_with_all_that_it_started() {
+        let began = Instant::now();
+        let mut slow = Command::new("sh");
+        slow.args(["-c", "sleep 600 & sleep 600"]);
+        assert_eq!(within("a slow step", &mut slow, Some(Duration::from_millis(200))), Ok(false));
+        assert!(began.elapsed() < Duration::from_secs(60));
+        assert_eq!(within("a quick step", &mut Command::new("true"), Some(Duration::from_secs(60))), Ok(true));
+        assert!(within("a step that fails", &mut Command::new("false"), None).is_err());
+    }
 }

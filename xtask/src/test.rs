@@ -1,7 +1,7 @@
 //! Everything that must hold, in the order that fails soonest, with one count at the end.
 
 use crate::{
-    Outcome, build,
+    Outcome, audit, build, fuzz,
     shell::{cargo, step},
 };
 use clap::Args;
@@ -28,12 +28,23 @@ pub fn run(args: &TestArgs) -> Outcome {
     let started = Instant::now();
     if args.filter.is_none() {
         step("format", cargo().args(["fmt", "--all", "--check"])).map_err(|why| format!("{why}\n  cargo fmt --all mends it"))?;
+        audit::dependencies()?;
     }
     build::connectors()?;
     if args.filter.is_none() {
         step("clippy", cargo().args(["clippy", "--locked", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
     }
-    let (count, good) = tests(args.filter.as_deref())?;
+    let (mut count, mut good) = tests(args.filter.as_deref())?;
+    if args.filter.is_none() {
+        match fuzz::smoke() {
+            Ok(0) => count.ignored += 1,
+            Ok(targets) => count.passed += targets,
+            Err(why) => {
+                eprintln!("{why}");
+                (good, count.failed) = (false, count.failed + 1);
+            }
+        }
+    }
     let seconds = started.elapsed().as_secs();
     eprintln!("── {} min {} s", seconds / 60, seconds % 60);
     println!("{} passed, {} failed, {} skipped", count.passed, count.failed, count.ignored);

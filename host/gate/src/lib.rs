@@ -44,7 +44,7 @@ pub use explain::Explanation;
 pub use gate::{Gate, GateOptions, Timeouts};
 pub use host_request::{HostRequest, HostRequestError, HostResponse};
 pub use keys::Keys;
-pub use quota::QuotaState;
+pub use quota::{QuotaState, quota_after};
 pub use resolve::{Resolve, SystemResolver};
 pub use retry_after::retry_after;
 pub use seen::Seen;

@@ -119,6 +119,18 @@ impl Counter {
     }
 }
 
+/// What one answer makes of a quota's fresh count: a request taken at `now`, sent, and answered with these headers. It is what a session does with each
+/// of its requests, for whoever has headers and no session.
+#[must_use]
+pub fn quota_after(quota: &Quota, headers: &HeaderMap, now: i64) -> QuotaState {
+    let counter = Counter::default();
+    if counter.take(quota, now).is_ok() {
+        counter.learn(quota, headers, now);
+        counter.landed();
+    }
+    counter.state(quota)
+}
+
 /// Some providers write "59.0", or "59, 100;w=60".
 fn whole_number(text: &str) -> Option<u64> {
     let digits = text.split(|c: char| !c.is_ascii_digit()).next().filter(|d| !d.is_empty())?;
