@@ -1,4 +1,4 @@
-//! One entry for every chore: `cargo xtask build | demo | test | fuzz | audit | providers | bench`.
+//! One entry for every chore: `cargo xtask build | demo | test | fuzz | soak | audit | providers | bench`.
 #![forbid(unsafe_code)]
 
 mod audit;
@@ -9,6 +9,7 @@ mod demo;
 mod fuzz;
 mod providers;
 mod shell;
+mod soak;
 #[cfg(test)]
 mod structure;
 mod test;
@@ -33,6 +34,8 @@ enum Chore {
     Test(test::TestArgs),
     /// The fuzz targets, each for a while; needs the nightly toolchain and cargo-fuzz.
     Fuzz(fuzz::FuzzArgs),
+    /// Kill hosts under load for a long time, and say what held.
+    Soak(soak::SoakArgs),
     /// Licences, sources and advisories of what this is built from, as far as that can be checked here.
     Audit,
     /// Write the README's table of providers anew from the manifests.
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Chore::Demo(args) => demo::run(&args),
         Chore::Test(args) => test::run(&args),
         Chore::Fuzz(args) => fuzz::run(&args),
+        Chore::Soak(args) => soak::run(&args),
         Chore::Audit => audit::run(),
         Chore::Providers(args) => providers::run(&args),
         Chore::Bench(args) => bench::run(&args),

@@ -4,6 +4,7 @@
 //! folder. The cache answers for itself: a file that was made by another engine or from other bytes is compiled anew.
 
 use crate::worlds::{Fm, Hub};
+use sluice_fixtures::Stranger;
 use sluice_sim::lastfm;
 use std::{
     fs,
@@ -152,6 +153,14 @@ impl Folder {
         self.dir.path().join(name)
     }
 
+    /// Puts a connector into the modules folder, under its own name; its hash, to be pinned.
+    #[must_use]
+    pub fn put(&self, stranger: &Stranger<'_>) -> String {
+        let bytes = stranger.build();
+        fs::write(self.path("modules").join(format!("{}.wasm", stranger.name)), &bytes).expect("a connector's file");
+        crate::sha256(&bytes)
+    }
+
     /// `plugins.toml`.
     #[must_use]
     pub fn config(&self) -> PathBuf {
@@ -216,11 +225,12 @@ pub fn root() -> PathBuf {
     here.ancestors().nth(2).expect("tests/e2e lies two below the root").to_owned()
 }
 
-/// The build's folder, where test programs and the host lie: `…/debug/deps/kill-1234` gives `…/debug`.
+/// The build's folder, where the host lies, and test programs in `deps` below: `…/debug/deps/kill-1234` gives `…/debug`, as `…/debug/sluice-soak` does.
 #[must_use]
 pub fn target() -> PathBuf {
     let me = std::env::current_exe().expect("this program has a path");
-    me.ancestors().nth(2).expect("a test program lies in deps").to_owned()
+    let folder = me.parent().expect("a program lies in a folder");
+    if folder.ends_with("deps") { folder.parent().expect("deps lies in the build's folder").to_owned() } else { folder.to_owned() }
 }
 
 /// Copies a folder with everything in it but sockets.

@@ -15,6 +15,7 @@
 //! | [`browser`] | as much of a browser as sign-ins need |
 //! | [`spelling`] | the spellings in which a secret could be recognised |
 //! | [`dump`], [`truth`] | what is there, what should be there |
+//! | [`torment`] | hosts that are killed, and what must be true after each |
 //! | [`time`] | clocks that a test moves, and chance that repeats itself |
 //!
 //! What bounds it: waits end after [`PATIENCE`] with a panic that says what was waited for. Connectors must lie in `dist/connectors`, the program in the
@@ -31,6 +32,7 @@ pub mod host;
 pub mod program;
 pub mod spelling;
 pub mod time;
+pub mod torment;
 pub mod truth;
 pub mod worlds;
 

@@ -440,8 +440,8 @@ async fn a_connector_that_traps_backs_off_with_its_frames_in_the_log_and_its_nei
     let clock = noon();
     let hub = worlds::github(&clock, 1, 3);
     let folder = Folder::new(&Settings::default().github(&hub));
-    let sha256 = guest::trapper().put(&folder.path("modules"), "trapper");
-    folder.configure(&Settings::default().github(&hub).more(&guest::pinned("trapper", &sha256)));
+    let sha256 = folder.put(&Stranger::trapper());
+    folder.configure(&Settings::default().github(&hub).more(&format!("[connectors.trapper]\nsha256 = \"{sha256}\"")));
     let host = Host::start(&folder, &clock).await;
     let user = host.user("ada", "UTC", true).await;
     let bad = host.link(user, "trapper", "key", &[("key", "k-123456789")]).await;

@@ -111,11 +111,6 @@ pub fn pinned(name: &str, sha256: &str) -> String {
     format!("[connectors.{name}]\nsha256 = \"{sha256}\"\n")
 }
 
-/// One that traps in `sync` and is well-behaved otherwise.
-pub fn trapper() -> Guest<'static> {
-    Guest { sync: "(call $parse_what_came)", more: "(func $parse_what_came unreachable)", ..Guest::default() }
-}
-
 /// As `plugins.toml` writes it.
 pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
