@@ -4,41 +4,10 @@
 mod modules_support;
 
 use modules_support::*;
-use sluice::{link, modules::Verb, runs::Scheduler};
-use sluice_model::{ConnectionId, task::Reason};
-use sluice_store::{NewUser, RunOutcome, RunView};
-use sluice_vault::Secret;
+use sluice::{modules::Verb, runs::Scheduler};
+use sluice_model::ConnectionId;
+use sluice_store::{RunOutcome, RunView};
 use std::time::{Duration, Instant};
-
-/// Approves what waits and links an account with it.
-async fn link(place: &Place) -> ConnectionId {
-    place.decide(Verb::Approve, &place.asked("fit")).await.unwrap();
-    let app = place.app();
-    let user = NewUser { name: "ada".into(), time_zone: "UTC".into(), password_hash: None, owner: true };
-    let user = app.store.create_user(user).await.unwrap();
-    let fields = vec![("key".to_owned(), Secret::text("CANARY-key".to_owned()))];
-    link::link_fields(app, user, "fit", "key", fields, None).await.unwrap_or_else(|e| panic!("{}", e.public())).connection
-}
-
-/// The runs, newest first, once there are so many and none is under way.
-async fn runs_of(place: &Place, connection: ConnectionId, is: impl Fn(&[RunView]) -> bool) -> Vec<RunView> {
-    let began = Instant::now();
-    loop {
-        let app = place.app();
-        let runs = app.store.runs(connection, 10).await.unwrap();
-        if is(&runs) && !app.store.connection(connection).await.unwrap().unwrap().running {
-            return runs;
-        }
-        assert!(began.elapsed() < Duration::from_secs(60), "{runs:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-async fn run_now(place: &Place, connection: ConnectionId) {
-    let app = place.app();
-    app.store.request_run(connection, Reason::Manual, app.now()).await.unwrap();
-    app.wake.notify_one();
-}
 
 async fn until_running(place: &Place, connection: ConnectionId) {
     let began = Instant::now();

@@ -9,7 +9,7 @@ use sluice_model::{
     manifest::{Identity, Metric, MetricKind},
     task::Reason,
 };
-use sluice_store::{Batch, ConnectionState, Finish, Ingest, LogLine, NewLink, NewUser, RunOutcome, RunStart};
+use sluice_store::{Batch, ConnectionState, Finish, Ingest, LogLine, NewLink, NewUser, RunOutcome, RunStart, Used};
 use web_support::{Browser, Host, NOON, PASSWORD};
 
 const NASTY: &str = "</code><script>alert(1)</script>\"'><img src=x onerror=alert(2)>\u{202e}";
@@ -80,6 +80,7 @@ async fn run(host: &Host, connection: ConnectionId, entries: &[Entry], state: Co
             next_reason: message.is_none().then(|| "on schedule".to_owned()),
             attempts: 0,
             quotas: Vec::new(),
+            used: Used::default(),
         }),
     };
     store.commit(batch).await.unwrap();

@@ -5,7 +5,8 @@
 //! were made for. Anything else in the folder (an older engine's file, half a file, a changed one) is not an error: the component is compiled again and
 //! the file replaced. Files appear by renaming, so that a reader never sees half of one.
 //!
-//! Layout: magic (8) · hash of the component (32) · hash of engine and build (32) · code · HMAC-SHA256 over all before it (32).
+//! Layout: magic (8) · hash of the component (32) · hash of engine and build (32) · how long compiling took, ms (8, little-endian) · code ·
+//! HMAC-SHA256 over all before it (32).
 
 use crate::error::EngineError;
 use hmac::{Hmac, KeyInit, Mac};
@@ -15,10 +16,12 @@ use std::hash::{Hash, Hasher};
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use wasmtime::component::Component;
 
-const MAGIC: &[u8; 8] = b"SLUICEC1";
+const MAGIC: &[u8; 8] = b"SLUICEC2";
 const HEAD: usize = 8 + 32 + 32;
+const TOOK: usize = 8;
 const MAC: usize = 32;
 /// No compiled connector comes near; a larger file is not read into memory.
 const MAX_FILE: u64 = 1 << 30;
@@ -91,20 +94,20 @@ impl Cache {
         Hmac::<Sha256>::new_from_slice(&self.key).ok()
     }
 
-    /// The compiled form of the component with this hash, if it is there, whole and ours.
-    pub(crate) fn load(&self, engine: &wasmtime::Engine, hash: &[u8; 32]) -> Option<Component> {
+    /// The compiled form of the component with this hash, if it is there, whole and ours; and how long compiling it took.
+    pub(crate) fn load(&self, engine: &wasmtime::Engine, hash: &[u8; 32]) -> Option<(Component, Duration)> {
         let path = self.path(hash);
         let meta = std::fs::symlink_metadata(&path).ok()?;
         if !meta.is_file() || meta.len() > MAX_FILE {
             return None;
         }
         let file = std::fs::read(&path).ok()?;
-        let Some(code) = self.verified(&file, hash) else {
+        let Some((took, code)) = self.verified(&file, hash) else {
             tracing::warn!(path = %path.display(), "a file of compiled code is not as this host wrote it: compiling again");
             return None;
         };
         match load_code(engine, code) {
-            Ok(component) => Some(component),
+            Ok(component) => Some((component, took)),
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "compiled code could not be loaded: compiling again");
                 None
@@ -113,13 +116,14 @@ impl Cache {
     }
 
     /// The code inside a file, when the MAC holds and it was made for this component and engine.
-    fn verified<'a>(&self, file: &'a [u8], hash: &[u8; 32]) -> Option<&'a [u8]> {
+    fn verified<'a>(&self, file: &'a [u8], hash: &[u8; 32]) -> Option<(Duration, &'a [u8])> {
         let (signed, tag) = file.split_at_checked(file.len().checked_sub(MAC)?)?;
         let mut mac = self.mac()?;
         mac.update(signed);
         mac.verify_slice(tag).ok()?;
-        let (head, code) = signed.split_at_checked(HEAD)?;
-        (head == self.head(hash)).then_some(code)
+        let (head, rest) = signed.split_at_checked(HEAD)?;
+        let (took, code) = rest.split_first_chunk::<TOOK>()?;
+        (head == self.head(hash)).then_some((Duration::from_millis(u64::from_le_bytes(*took)), code))
     }
 
     fn head(&self, hash: &[u8; 32]) -> Vec<u8> {
@@ -127,15 +131,16 @@ impl Cache {
     }
 
     /// Keeps compiled code. Failing costs the next start a compilation, and is only said.
-    pub(crate) fn store(&self, hash: &[u8; 32], code: &[u8]) {
+    pub(crate) fn store(&self, hash: &[u8; 32], took: Duration, code: &[u8]) {
         let path = self.path(hash);
-        if let Err(error) = self.write(&path, hash, code) {
+        if let Err(error) = self.write(&path, hash, took, code) {
             tracing::warn!(path = %path.display(), %error, "compiled code could not be kept: the next start compiles again");
         }
     }
 
-    fn write(&self, path: &Path, hash: &[u8; 32], code: &[u8]) -> std::io::Result<()> {
-        let head = self.head(hash);
+    fn write(&self, path: &Path, hash: &[u8; 32], took: Duration, code: &[u8]) -> std::io::Result<()> {
+        let took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let head = [self.head(hash).as_slice(), &took.to_le_bytes()].concat();
         let mut mac = self.mac().ok_or_else(|| std::io::Error::other("no MAC"))?;
         mac.update(&head);
         mac.update(code);

@@ -17,7 +17,7 @@ use crate::{glue, kind, needs, wasi};
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use wasmtime::component::{Component, Linker};
 
@@ -103,20 +103,19 @@ impl Engine {
     pub async fn load_named(&self, name: &str, bytes: &[u8]) -> Result<Module, LoadError> {
         kind::check(bytes)?;
         let hash: [u8; 32] = Sha256::digest(bytes).into();
-        let began = Instant::now();
         let cached = self.cached(hash).await?;
         let from_cache = cached.is_some();
-        let component = match cached {
-            Some(component) => component,
+        let (component, compile_time) = match cached {
+            Some(cached) => cached,
             None => self.compile(name, bytes, hash).await?,
         };
         let exports = needs::compare(&self.0.engine, &component)?;
         let resolved = self.0.linker.instantiate_pre(&component).map_err(|error| LoadError::Mismatch(needs::chain(&error)))?;
-        let facts = Facts { hash, size: bytes.len() as u64, compile_time: began.elapsed(), from_cache };
+        let facts = Facts { hash, size: bytes.len() as u64, compile_time, from_cache };
         Module::new(Arc::clone(&self.0), resolved, exports, facts).map_err(|error| LoadError::Mismatch(needs::chain(&error)))
     }
 
-    async fn cached(&self, hash: [u8; 32]) -> Result<Option<Component>, LoadError> {
+    async fn cached(&self, hash: [u8; 32]) -> Result<Option<(Component, Duration)>, LoadError> {
         if self.0.cache.is_none() {
             return Ok(None);
         }
@@ -124,9 +123,10 @@ impl Engine {
         blocking(move || shared.cache.as_ref().and_then(|cache| cache.load(&shared.engine, &hash))).await
     }
 
-    /// Compiles when it is its turn.
-    async fn compile(&self, name: &str, bytes: &[u8], hash: [u8; 32]) -> Result<Component, LoadError> {
+    /// Compiles when it is its turn; says how long it took from then on.
+    async fn compile(&self, name: &str, bytes: &[u8], hash: [u8; 32]) -> Result<(Component, Duration), LoadError> {
         let _turn = self.0.compiling.acquire().await;
+        let began = Instant::now();
         if let Some(compiler) = &self.0.compiler {
             if let Some(error) = self.0.hopeless.known(&hash) {
                 return Err(error);
@@ -134,23 +134,23 @@ impl Engine {
             let engine = engine_hash(&self.0.engine);
             let compiled = noted(name, compiler.compile(self.0.pooling, &engine, bytes)).await;
             let code = compiled.inspect_err(|error| self.0.hopeless.note(hash, error))?;
-            return self.keep(code, hash).await;
+            return self.keep(code, hash, began.elapsed()).await;
         }
         let shared = Arc::clone(&self.0);
         let bytes = bytes.to_vec();
         let compiled = blocking(move || shared.engine.precompile_component(&bytes));
         let code = noted(name, compiled).await?.map_err(|error| refusal(&needs::chain(&error)))?;
-        self.keep(code, hash).await
+        self.keep(code, hash, began.elapsed()).await
     }
 
     /// Puts compiled code into the cache, and loads it: the same bytes.
-    async fn keep(&self, code: Vec<u8>, hash: [u8; 32]) -> Result<Component, LoadError> {
+    async fn keep(&self, code: Vec<u8>, hash: [u8; 32], took: Duration) -> Result<(Component, Duration), LoadError> {
         let shared = Arc::clone(&self.0);
         let loaded = blocking(move || {
             if let Some(cache) = &shared.cache {
-                cache.store(&hash, &code);
+                cache.store(&hash, took, &code);
             }
-            load_code(&shared.engine, &code).map_err(|error| refusal(&needs::chain(&error)))
+            load_code(&shared.engine, &code).map(|component| (component, took)).map_err(|error| refusal(&needs::chain(&error)))
         });
         loaded.await?
     }

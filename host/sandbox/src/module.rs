@@ -154,7 +154,7 @@ impl Module {
         self.0.facts.size
     }
 
-    /// How long it took to compile, or to load from the cache.
+    /// How long it took to compile, whenever that was: the cache remembers.
     #[must_use]
     pub fn compile_time(&self) -> Duration {
         self.0.facts.compile_time

@@ -174,11 +174,13 @@ async fn compiled_code_is_kept_and_loaded_again_by_another_engine() {
     let folder = tempfile::tempdir().unwrap();
     let cache = folder.path().join("deep/compiled");
     let bytes = syncing("");
-    assert!(!Engine::new(options(Some(&cache))).unwrap().load(&bytes).await.unwrap().from_cache());
+    let compiled = Engine::new(options(Some(&cache))).unwrap().load(&bytes).await.unwrap();
+    assert!(!compiled.from_cache() && !compiled.compile_time().is_zero());
     assert_eq!(std::fs::metadata(&cache).unwrap().permissions().mode() & 0o777, 0o700);
     assert_eq!(std::fs::metadata(cache_file(&cache)).unwrap().permissions().mode() & 0o777, 0o600);
     let module = Engine::new(options(Some(&cache))).unwrap().load(&bytes).await.unwrap();
     assert!(module.from_cache());
+    assert_eq!(module.compile_time().as_millis(), compiled.compile_time().as_millis(), "how long it took is kept beside the code");
     let report = module.sync(Box::new(TestHost::default()), &Limits::default()).await;
     report.result.unwrap().unwrap();
 }
@@ -196,7 +198,7 @@ async fn a_changed_file_of_compiled_code_is_compiled_again_and_replaced() {
         bytes[at] ^= 1;
         bytes
     };
-    let mut tampered: Vec<Vec<u8>> = [0, 8, 40, 72, good.len() / 2, good.len() - 33, good.len() - 1].into_iter().map(changed).collect();
+    let mut tampered: Vec<Vec<u8>> = [0, 8, 40, 72, 80, good.len() / 2, good.len() - 33, good.len() - 1].into_iter().map(changed).collect();
     tampered.extend([
         Vec::new(),
         good[..50].to_vec(),

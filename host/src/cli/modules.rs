@@ -3,12 +3,12 @@
 use super::{
     CliError, Outcome, print_json,
     table::{Align, layout},
-    terminal::print,
+    terminal::{duration, inert, local_time, print},
 };
 use crate::{
     config::Config,
     control::{Client, api::ModuleDecision},
-    modules::{Verb, named},
+    modules::{Verb, bytes_words, cpu_words, named},
 };
 use clap::Subcommand;
 use serde_json::Value;
@@ -123,9 +123,17 @@ fn lines(out: &mut String, head: &str, value: Option<&Value>) {
     if !lines.is_empty() {
         out.push_str(&format!("\n{head}\n"));
         for line in lines {
-            out.push_str(&format!("  {line}\n"));
+            out.push_str(&format!("  {}\n", inert(line)));
         }
     }
+}
+
+fn number(value: &Value, key: &str) -> u64 {
+    value.get(key).and_then(Value::as_u64).unwrap_or_default()
+}
+
+fn time(value: &Value, key: &str) -> String {
+    value.get(key).and_then(Value::as_i64).map_or_else(|| "—".to_owned(), local_time)
 }
 
 async fn show(client: &Client, name: &str, json: bool) -> Result<(), CliError> {
@@ -135,11 +143,31 @@ async fn show(client: &Client, name: &str, json: bool) -> Result<(), CliError> {
         return print_json(&shown);
     }
     let mut out = format!("{} — {}\n", text(&shown, "name"), text(&shown, "line"));
-    for (head, key) in [("state", "state"), ("file", "file"), ("sha256", "sha256"), ("bytes", "size")] {
-        out.push_str(&format!("  {head:<8} {}\n", text(&shown, key)));
+    let mut fact = |head: &str, said: String| out.push_str(&format!("  {head:<8} {}\n", inert(&said)));
+    for (head, key) in [("state", "state"), ("file", "file"), ("sha256", "sha256")] {
+        fact(head, text(&shown, key));
+    }
+    fact("size", bytes_words(number(&shown, "size")));
+    if let Some(ms) = shown.get("compile_ms").and_then(Value::as_i64) {
+        fact("compiled", format!("in {}", duration(ms)));
+    }
+    let runs = shown.get("runs").filter(|r| r.is_object());
+    if let Some(runs) = runs {
+        let of = |key: &str, words: &dyn Fn(u64) -> String| match shown.get(key).and_then(Value::as_u64) {
+            Some(limit) => format!(" (at most {})", words(limit)),
+            None => String::new(),
+        };
+        fact("memory", format!("up to {} a run{}", bytes_words(number(runs, "memory_bytes")), of("memory_limit", &bytes_words)));
+        let limit = of("cpu_limit_ms", &|ms| cpu_words(ms.saturating_mul(1_000)));
+        fact("CPU", format!("{} a run, over {} runs{limit}", cpu_words(number(runs, "cpu_us")), number(runs, "runs")));
+        fact("refused", format!("{} requests, by the gate", number(runs, "denied")));
+    }
+    if let Some(before) = shown.get("before").filter(|b| b.is_object()) {
+        let hash: String = text(before, "sha256").chars().take(12).collect();
+        fact("before", format!("{} {hash}; back to it: sluice modules rollback {}", text(before, "version"), text(&shown, "name")));
     }
     for app in shown.get("apps").and_then(Value::as_array).into_iter().flatten() {
-        out.push_str(&format!("\n  its app is {}: {}\n", text(app, "state"), text(app, "reason")));
+        out.push_str(&format!("\n  its app is {}: {}\n", text(app, "state"), inert(&text(app, "reason"))));
     }
     for (head, key) in [("may do", "authority"), ("records", "metrics")] {
         lines(&mut out, head, shown.get(key));
@@ -149,8 +177,45 @@ async fn show(client: &Client, name: &str, json: bool) -> Result<(), CliError> {
         lines(&mut out, "it asks for what was not approved", waiting.get("difference"));
         lines(&mut out, "it would do", waiting.get("authority"));
     }
+    if let Some(runs) = runs {
+        out.push_str(&recent(runs));
+    }
     if let Some(setup) = shown.get("setup").and_then(Value::as_str) {
-        out.push_str(&format!("\nset-up\n{setup}"));
+        let setup: Vec<String> = setup.lines().map(inert).collect();
+        out.push_str(&format!("\nset-up\n{}", setup.join("\n")));
     }
     print(out.trim_end())
+}
+
+/// Its latest runs, and what went wrong.
+fn recent(runs: &Value) -> String {
+    let rows = |key: &str| runs.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
+    let heads = [
+        ("when", Align::Left),
+        ("version", Align::Left),
+        ("runs", Align::Right),
+        ("CPU", Align::Right),
+        ("memory", Align::Right),
+        ("refused", Align::Right),
+        ("outcome", Align::Left),
+    ];
+    let cells = |run: &Value| {
+        vec![
+            time(run, "at"),
+            text(run, "version"),
+            text(run, "repeats"),
+            cpu_words(number(run, "cpu_us")),
+            bytes_words(number(run, "memory_bytes")),
+            text(run, "denied"),
+            text(run, "outcome"),
+        ]
+    };
+    let table = layout(&heads, &rows("latest").iter().map(cells).collect::<Vec<_>>());
+    let mut out = "\nlatest runs\n".to_owned();
+    for line in table.lines() {
+        out.push_str(&format!("  {}\n", line.trim_end()));
+    }
+    let error = |e: &Value| Value::from(format!("{} {} {}: {}", time(e, "at"), text(e, "version"), text(e, "code"), text(e, "message")));
+    lines(&mut out, "last errors", Some(&Value::from(rows("errors").iter().map(error).collect::<Vec<_>>())));
+    out
 }

@@ -338,6 +338,12 @@ pub struct RunRow {
     pub requests: u64,
     /// So many runs went the same way and changed nothing.
     pub repeats: u32,
+    /// CPU time of the connector in all of them, µs.
+    pub cpu_us: u64,
+    /// The most memory that it held in one of them, bytes.
+    pub memory_bytes: u64,
+    /// Requests that the gate refused in all of them.
+    pub denied: u64,
     /// The run's log, where it was asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<RunLog>,

@@ -1,7 +1,11 @@
 //! What a host says about itself: status, modules, the gate's view of a request, the owner's link.
 
 use super::{ControlError, api};
-use crate::{app::App, modules::Listing, web};
+use crate::{
+    app::App,
+    modules::{self, Listing, Report},
+    web,
+};
 use axum::{
     Json,
     extract::{Path, State},
@@ -58,30 +62,22 @@ pub async fn modules(State(app): State<Arc<App>>) -> Json<Vec<Listing>> {
     Json(app.modules.listing().to_vec())
 }
 
-/// A listing with what only a person who asks for it wants to see.
+/// Everything about one module.
 #[derive(serde::Serialize)]
 pub struct Shown {
     #[serde(flatten)]
-    listing: Listing,
-    /// What an operator registers at the provider, with the exact redirect URL.
-    setup: Option<String>,
-    compile_ms: Option<u64>,
-    metrics: Vec<String>,
+    report: Report,
     /// Its registrations at the provider, where one is not open.
     apps: Vec<api::AppRow>,
 }
 
 pub async fn module(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Json<Shown>, ControlError> {
-    let Some(listing) = app.modules.listed(&name) else {
+    let Some(report) = modules::report(&app, &name).await? else {
         return Err(no_module(&app, &name));
     };
-    let connector = app.modules.get(&name);
-    let setup = connector.as_ref().map(|c| crate::link::setup_text(&app, c));
-    let metrics = connector.iter().flat_map(|c| &c.manifest.metrics).map(|m| format!("{} ({})", m.name, m.unit)).collect();
-    let compile_ms = connector.as_ref().map(|c| u64::try_from(c.module.compile_time().as_millis()).unwrap_or(u64::MAX));
     let mut apps = app_rows(&app).await?;
     apps.retain(|row| row.connector == name && row.state != "open");
-    Ok(Json(Shown { listing, setup, compile_ms, metrics, apps }))
+    Ok(Json(Shown { report, apps }))
 }
 
 /// Names what there is instead.

@@ -93,6 +93,9 @@ pub async fn list(State(app): State<Arc<App>>, Json(asked): Json<RunsRequest>) -
                 started_at: run.started_at,
                 requests: run.requests,
                 repeats: run.repeats,
+                cpu_us: run.used.cpu_us,
+                memory_bytes: run.used.memory_bytes,
+                denied: run.used.denied,
                 log,
             });
         }

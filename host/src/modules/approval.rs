@@ -54,6 +54,12 @@ pub fn short(hash: &str) -> &str {
     hash.get(..SHOWN_HASH).unwrap_or(hash)
 }
 
+/// Whether the settings themselves say which bytes run.
+#[must_use]
+pub fn pinned(config: &Config, name: &str) -> bool {
+    config.connectors.get(name).is_some_and(|c| c.sha256.is_some())
+}
+
 /// Why pinned bytes are approved; this yes lasts as long as the pin does.
 const PINNED: &str = "pinned in the settings";
 
@@ -214,6 +220,8 @@ async fn wait(
         Some(_) => {
             let line = format!("{what} is not what was approved: {}; it {asks}; to approve: {command}", more.join("; "));
             let mut new = Waiting::of(&listing, line);
+            new.state = ModuleState::Pending;
+            new.compile_ms = Some(prepared.compile_ms());
             new.version = Some(version);
             new.difference = more;
             new.authority = authority.lines();
@@ -222,6 +230,7 @@ async fn wait(
         }
         None => {
             listing.state = ModuleState::Pending;
+            listing.compile_ms = Some(prepared.compile_ms());
             listing.version = Some(version);
             listing.line = format!("{what}, pending: {asks}; to approve: {command}");
             listing.authority = authority.lines();
@@ -328,6 +337,7 @@ fn running(listing: &mut Listing, connector: &Connector, note: &str) {
     listing.state = ModuleState::Running;
     listing.sha256 = Some(hex(&connector.module.hash()));
     listing.size = connector.module.size();
+    listing.compile_ms = Some(connector::ms(connector.module.compile_time()));
     listing.version = Some(connector.manifest.version.clone());
     listing.line = format!("{} {}{note}", connector.manifest.title, connector.manifest.version);
     listing.authority = connector.grant.authority().lines();

@@ -57,6 +57,19 @@ pub struct Prepared {
     settings: Vec<(String, String)>,
 }
 
+impl Prepared {
+    /// How long compiling it took, ms.
+    #[must_use]
+    pub fn compile_ms(&self) -> u64 {
+        ms(self.module.compile_time())
+    }
+}
+
+/// Whole milliseconds.
+pub fn ms(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// From bytes to what they describe; the error is one line for the operator. Whoever describes itself in two ways would be approved for one and run
 /// by the other.
 pub async fn prepare(config: &Config, workshop: Workshop<'_>, name: &str, bytes: &[u8]) -> Result<Prepared, String> {

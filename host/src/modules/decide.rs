@@ -134,7 +134,7 @@ async fn refuse(app: &App, decision: &Decision, listing: &Listing) -> Result<Lis
 
 async fn roll_back(app: &App, decision: &Decision) -> Result<Listing, DecisionError> {
     let name = &decision.name;
-    if app.modules.shelf().config.connectors.get(name).is_some_and(|c| c.sha256.is_some()) {
+    if approval::pinned(&app.modules.shelf().config, name) {
         return refused(format!("[connectors.{name}] pins sha256: to go back, pin the hash of the version before"));
     }
     let rows = app.store.approvals(name).await?;

@@ -156,6 +156,7 @@ fn open(config: &Config, named: Named) -> Found {
         file: named.file,
         sha256: None,
         size: 0,
+        compile_ms: None,
         version: None,
         state: ModuleState::Refused,
         line: String::new(),

@@ -11,6 +11,7 @@
 mod approval;
 mod connector;
 mod decide;
+mod figures;
 mod folder;
 mod store_copy;
 mod trial;
@@ -19,6 +20,7 @@ mod words;
 
 pub use connector::Connector;
 pub use decide::{Decision, DecisionError, Verb, decide, named};
+pub use figures::{Figures, LastError, Latest, Report, Version, bytes_words, cpu_words, report};
 pub use folder::{MAX_MODULE_BYTES, Standing, stand};
 pub use trial::{Ended, ended};
 pub use watch::watch;
@@ -72,6 +74,8 @@ pub struct Listing {
     pub sha256: Option<String>,
     /// Bytes.
     pub size: u64,
+    /// How long compiling it took, ms, once it was compiled.
+    pub compile_ms: Option<u64>,
     /// The connector's own version, once it is known.
     pub version: Option<String>,
     /// What became of it.
@@ -93,6 +97,10 @@ pub struct Waiting {
     pub sha256: Option<String>,
     /// Bytes.
     pub size: u64,
+    /// How long compiling it took, ms, once it was compiled.
+    pub compile_ms: Option<u64>,
+    /// `pending` where somebody is asked, `refused` where it can't run or somebody said no.
+    pub state: ModuleState,
     /// Its own version, once it is known.
     pub version: Option<String>,
     /// One line: why it does not run.
@@ -108,7 +116,8 @@ pub struct Waiting {
 impl Waiting {
     fn of(listing: &Listing, line: String) -> Self {
         let (sha256, size) = (listing.sha256.clone(), listing.size);
-        Self { sha256, size, version: None, line, difference: Vec::new(), authority: Vec::new(), command: None }
+        let state = ModuleState::Refused;
+        Self { sha256, size, compile_ms: None, state, version: None, line, difference: Vec::new(), authority: Vec::new(), command: None }
     }
 }
 
@@ -276,10 +285,7 @@ async fn fill(config: Arc<Config>, workshop: Workshop<'_>, copies: &Copies, befo
         let yes = change.yes.as_ref().filter(|yes| yes.name == name).map(|yes| (yes.hash.as_str(), &yes.who));
         let bench = Bench { config: &config, workshop, copies, old, yes, patience: change.patience };
         let (mut line, connector) = approval::judge(&bench, found).await;
-        line.line = one_line(&line.line);
-        if let Some(waiting) = &mut line.waiting {
-            waiting.line = one_line(&waiting.line);
-        }
+        make_inert(&mut line);
         connectors.extend(connector.map(|connector| (name, connector)));
         listing.push(line);
     }
@@ -291,11 +297,31 @@ async fn blocking<T: Send + 'static>(config: &Arc<Config>, work: impl FnOnce(&Co
     tokio::task::spawn_blocking(move || work(&config)).await.ok()
 }
 
-/// What a stranger's file brings into a line cannot break it, turn it around or fill the screen.
-fn one_line(text: &str) -> String {
-    let hidden = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+/// A stranger's file is in all of these.
+fn make_inert(listing: &mut Listing) {
+    let Listing { line, version, authority, waiting, .. } = listing;
+    *line = one_line(line);
+    let (mut versions, mut lists) = (vec![version], vec![authority]);
+    if let Some(waiting) = waiting {
+        waiting.line = one_line(&waiting.line);
+        versions.push(&mut waiting.version);
+        lists.extend([&mut waiting.authority, &mut waiting.difference]);
+    }
+    for text in versions.into_iter().flatten().chain(lists.into_iter().flatten()) {
+        *text = unbroken(text);
+    }
+}
+
+/// What a stranger's file brings into a line cannot break it or turn it around.
+fn unbroken(text: &str) -> String {
+    let hidden = |c: char| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let words: Vec<&str> = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()).collect();
-    let clean: String = words.join(" ").chars().map(|c| if hidden(c) { '\u{fffd}' } else { c }).collect();
+    words.join(" ").chars().map(|c| if hidden(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// The same, and it cannot fill the screen. What a connector asks for is never cut: the end of it counts as much as its beginning.
+fn one_line(text: &str) -> String {
+    let clean = unbroken(text);
     match clean.char_indices().nth(MAX_LINE) {
         Some((at, _)) => format!("{}…", clean.get(..at).unwrap_or_default()),
         None => clean,

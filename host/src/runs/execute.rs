@@ -18,7 +18,7 @@ use crate::{
 use sluice_gate::{Keys, SessionOptions};
 use sluice_model::{Failure, FailureKind, Moment, Outcome, task::Reason, task::Task};
 use sluice_sandbox::{CallError, KeyInfo, LogLine};
-use sluice_store::{Claim, CommitError, ConnectionState, Counts, Finish, Ingest, QuotaRow, RunOutcome, RunStart};
+use sluice_store::{Claim, CommitError, ConnectionState, Counts, Finish, Ingest, QuotaRow, RunOutcome, RunStart, Used};
 use sluice_vault::Identity;
 use std::{any::Any, collections::BTreeMap, sync::Arc, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -158,6 +158,7 @@ fn finish(app: &App, end: &End, log: Vec<LogLine>, problems: Vec<(Failure, Optio
         next_reason: Some(end.next_reason.clone()),
         attempts: end.attempts,
         quotas,
+        used: Used::default(),
     }
 }
 
@@ -189,6 +190,8 @@ async fn run(app: &Arc<App>, connector: &Arc<Connector>, claim: Claim, cancel: C
         let Some(mut back) = (report.host as Box<dyn Any>).downcast::<RunHost>().ok() else {
             return Err(CommitError::Fatal("the sandbox gave back another host than it was given".to_owned()));
         };
+        back.used.cpu_us += report.usage.cpu_us;
+        back.used.memory_bytes = back.used.memory_bytes.max(report.usage.memory_bytes);
         // Asked to stop, a connector fails in its own words (a request came to nothing, mostly): what happened is the stop, and no failure.
         // Stopped by hand, “there is more” would begin it again at once.
         let by_hand = cancel.by_hand();
@@ -300,7 +303,8 @@ async fn conclude(
         log.push(LogLine { at: app.now(), level: sluice_sandbox::Level::Info, text: format!("last answer: {excerpt}") });
     }
     let problems = std::mem::take(&mut host.problems);
-    let counts = host.finish(kept, finish(app, &end, log, problems, quotas)).await?;
+    let used = Used { denied: host.session.seen().denied, ..host.used };
+    let counts = host.finish(kept, Finish { used, ..finish(app, &end, log, problems, quotas) }).await?;
     match &end.app {
         Some(AppAction::BlockUntil(until)) => {
             app.store.block_app(claim.app.id, *until, end.message.clone()).await.unwrap_or_else(report);
@@ -395,6 +399,7 @@ fn build(
         app: app.clone(),
         problems: Vec::new(),
         counts: Counts::default(),
+        used: Used::default(),
         undo_state: BTreeMap::new(),
         undo_keys: BTreeMap::new(),
         held: None,

@@ -16,7 +16,7 @@ use sluice_model::{
     validate,
 };
 use sluice_sandbox::{CheckpointError, Host, KeyError, KeyInfo, RecordError, StateError};
-use sluice_store::{Batch, CommitError, Counts, Fence, Finish, Ingest, Pending, RunStart, Store};
+use sluice_store::{Batch, CommitError, Counts, Fence, Finish, Ingest, Pending, RunStart, Store, Used};
 use sluice_vault::{DataKey, Identity};
 use std::{collections::BTreeMap, sync::Arc};
 use tokio_util::sync::CancellationToken;
@@ -77,6 +77,8 @@ pub struct RunHost {
     pub app: Arc<crate::app::App>,
     pub problems: Vec<(Failure, Option<String>)>,
     pub counts: Counts,
+    /// What the calls so far cost: a run that is repeated with a new key is two of them.
+    pub used: Used,
     /// What changed since the last checkpoint, as it was before: what a failed attempt leaves behind is taken back.
     pub(super) undo_state: BTreeMap<String, Option<Vec<u8>>>,
     pub(super) undo_keys: BTreeMap<String, Option<Vec<u8>>>,

@@ -5,7 +5,7 @@ use crate::{app::App, modules::Connector};
 use sluice_gate::{Keys, SessionOptions};
 use sluice_model::{Account, AppId, ConnectionId, Failure, task::Reason, task::Task};
 use sluice_sandbox::CallError;
-use sluice_store::Counts;
+use sluice_store::{Counts, Used};
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -68,6 +68,7 @@ pub async fn identify(
         app: app.clone(),
         problems: Vec::new(),
         counts: Counts::default(),
+        used: Used::default(),
         undo_state: BTreeMap::new(),
         undo_keys: BTreeMap::new(),
         held: None,

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::app::App;
 use sluice_model::{Failure, FailureKind};
-use sluice_store::{Batch, Claim, CommitError, ConnectionState, Counts, Fence, Finish, Held, RunOutcome, RunStart, StoreError};
+use sluice_store::{Batch, Claim, CommitError, ConnectionState, Counts, Fence, Finish, Held, RunOutcome, RunStart, StoreError, Used};
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
@@ -408,6 +408,7 @@ fn written_off(app: &App, lease: &Lease, why: &str) -> Batch {
             next_reason: Some(format!("attempt {} after a failure", attempts + 1)),
             attempts,
             quotas: Vec::new(),
+            used: Used::default(),
         }),
     }
 }

@@ -246,7 +246,8 @@ fn end_run(conn: &Connection, batch: &Batch, finish: &Finish, run: i64, known: b
         run_row(conn, batch, run, false, counts)?;
     }
     conn.prepare_cached(
-        "UPDATE run SET ended_at = ?1, last_ended_at = ?1, outcome = ?2, code = ?3, message = ?4, problems = ?5 WHERE id = ?6",
+        "UPDATE run SET ended_at = ?1, last_ended_at = ?1, outcome = ?2, code = ?3, message = ?4, problems = ?5, cpu_us = ?6,
+           memory_bytes = ?7, denied = ?8 WHERE id = ?9",
     )?
     .execute(params![
         finish.ended_at,
@@ -254,6 +255,9 @@ fn end_run(conn: &Connection, batch: &Batch, finish: &Finish, run: i64, known: b
         code,
         finish.failure.as_ref().map(|failure| failure.message.as_str()),
         number(finish.problems.len() as u64),
+        number(finish.used.cpu_us),
+        number(finish.used.memory_bytes),
+        number(finish.used.denied),
         run
     ])?;
     write_log(conn, run, 0, finish)
@@ -288,7 +292,7 @@ fn extend(
     if let Some(before) = before {
         conn.prepare_cached(
             "UPDATE run SET repeats = repeats + 1, last_ended_at = ?, unchanged = unchanged + ?, requests = requests + ?, message = ?,
-               problems = ? WHERE id = ?",
+               problems = ?, cpu_us = cpu_us + ?, memory_bytes = max(memory_bytes, ?), denied = denied + ? WHERE id = ?",
         )?
         .execute(params![
             finish.ended_at,
@@ -296,6 +300,9 @@ fn extend(
             number(batch.requests),
             finish.failure.as_ref().map(|failure| failure.message.as_str()),
             number(finish.problems.len() as u64),
+            number(finish.used.cpu_us),
+            number(finish.used.memory_bytes),
+            number(finish.used.denied),
             before
         ])?;
     }

@@ -45,6 +45,17 @@ pub struct LogLine {
     pub text: String,
 }
 
+/// What a run cost, and what it was denied. Of a row that stands for several runs: CPU time and refusals of all of them, the memory of the largest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// CPU time of the guest, µs.
+    pub cpu_us: u64,
+    /// The most memory that the guest held, bytes.
+    pub memory_bytes: u64,
+    /// Requests that the gate refused.
+    pub denied: u64,
+}
+
 /// The end of a run: outcome, what is next, and the lease given back.
 #[derive(Clone, Debug)]
 pub struct Finish {
@@ -72,6 +83,8 @@ pub struct Finish {
     pub attempts: u32,
     /// Quotas as they stand.
     pub quotas: Vec<QuotaRow>,
+    /// What it cost.
+    pub used: Used,
 }
 
 /// Everything that is committed together: entries, cursor, state, keys the connector set, the run's row and, at the end, what is next.

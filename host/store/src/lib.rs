@@ -50,7 +50,7 @@ mod writer;
 
 pub use approvals::{Approval, ApprovalState, Candidate, Decided};
 pub use apps::{App, AppState};
-pub use batch::{Batch, Committed, Counts, Finish, LogLine, Pending, RunOutcome, RunStart};
+pub use batch::{Batch, Committed, Counts, Finish, LogLine, Pending, RunOutcome, RunStart, Used};
 pub use claim::{Claim, Fence, QuotaRow};
 pub use connections::{Connection, ConnectionFilter, ConnectionState, NewLink};
 pub use credentials::{Credential, NewCredential};

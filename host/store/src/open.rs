@@ -23,7 +23,7 @@ pub(crate) const APPLICATION_ID: i64 = 0x534C_5549;
 /// The first SQLite without the WAL-reset bug.
 pub(crate) const OLDEST_SQLITE: i32 = 3_051_003;
 /// Each schema version's step from the one before; the first is the whole of version 1.
-pub(crate) const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema_2.sql")];
+pub(crate) const MIGRATIONS: [&str; 3] = [include_str!("schema.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 /// Statements kept prepared on a connection: all that this crate has fit.
 const STATEMENTS: usize = 256;
 /// Only our own connections touch the file, and they wait for each other only around WAL resets.
@@ -235,6 +235,6 @@ mod tests {
         assert_eq!(ask("secure_delete"), 1);
         assert_eq!(ask("synchronous"), 2);
         assert_eq!(ask("foreign_keys"), 1);
-        assert_eq!(ask("user_version"), 2);
+        assert_eq!(ask("user_version"), 3);
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::apply::number;
 use crate::names::{parse_outcome, parse_reason};
-use crate::{Counts, LogLine, RunOutcome, Store, StoreError};
+use crate::{Counts, LogLine, RunOutcome, Store, StoreError, Used};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use sluice_model::task::Reason;
 use sluice_model::{ConnectionId, RunId};
@@ -41,15 +41,21 @@ pub struct RunView {
     pub problems: u32,
     /// The connector's own version.
     pub connector_version: String,
+    /// What it cost.
+    pub used: Used,
 }
 
 /// Rows of one answer.
 const RUN_ROWS: usize = 10_000;
+/// Accounts whose latest runs speak for a connector: those that ran last.
+const SPEAKING: i64 = 200;
+/// Rows of each of them.
+const SPEAKING_ROWS: i64 = 10;
 /// Log lines removed in one commit.
 const LOG_SLICE: u64 = 5_000;
 
 const RUN: &str = "SELECT id, connection, reason, started_at, ended_at, last_ended_at, repeats, outcome, code, message, inserted, updated,
-  unchanged, deleted, older, requests, problems, version FROM run";
+  unchanged, deleted, older, requests, problems, version, cpu_us, memory_bytes, denied FROM run";
 
 fn read_run(row: &Row<'_>) -> Result<RunView, rusqlite::Error> {
     let count = |at: usize| row.get::<_, i64>(at).map(i64::unsigned_abs);
@@ -68,6 +74,7 @@ fn read_run(row: &Row<'_>) -> Result<RunView, rusqlite::Error> {
         requests: count(15)?,
         problems: row.get(16)?,
         connector_version: row.get(17)?,
+        used: Used { cpu_us: count(18)?, memory_bytes: count(19)?, denied: count(20)? },
     })
 }
 
@@ -86,6 +93,29 @@ impl Store {
             let limit = i64::try_from(limit.min(RUN_ROWS)).unwrap_or(0);
             let mut statement = conn.prepare_cached(&format!("{RUN} WHERE connection = ? ORDER BY id DESC LIMIT ?"))?;
             let rows = statement.query_map(params![connection.0, limit], read_run)?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    /// The latest runs of a connector over its accounts, newest first: some of each of those accounts that ran last, so that one account with a
+    /// thousand runs does not stand for all.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn connector_runs(&self, connector: &str) -> Result<Vec<RunView>, StoreError> {
+        let connector = connector.to_owned();
+        self.read(move |conn| {
+            let sql = format!(
+                "WITH speaking (connection, latest) AS MATERIALIZED (
+                   SELECT c.id, (SELECT max(r.id) FROM run r WHERE r.connection = c.id) AS latest FROM connection c
+                   WHERE c.connector = ? ORDER BY latest DESC LIMIT {SPEAKING})
+                 {RUN} WHERE id IN (SELECT r.id FROM speaking s JOIN run r ON r.id IN
+                   (SELECT n.id FROM run n WHERE n.connection = s.connection ORDER BY n.id DESC LIMIT {SPEAKING_ROWS}))
+                 ORDER BY coalesce(last_ended_at, started_at) DESC, id DESC"
+            );
+            let mut statement = conn.prepare_cached(&sql)?;
+            let rows = statement.query_map([connector], read_run)?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
         .await

@@ -64,6 +64,10 @@ fn bury(conn: &Connection, incarnation: i64, now: i64) -> Result<(), StoreError>
     Ok(())
 }
 
+/// Goes by `connection_absent`, which holds nobody else; what runs or is paused has no time.
+const WAKE: &str = "UPDATE work SET due = ?1, why = NULL WHERE kind = 'sync' AND subject = 0 AND due > ?1
+  AND connection IN (SELECT id FROM connection WHERE connector = ?2 AND failure_code = 'NO_CONNECTOR')";
+
 impl Store {
     /// Begins a host's life: a new incarnation, after freeing what dead ones held (their runs end as interrupted and are due again).
     ///
@@ -160,6 +164,19 @@ impl Store {
         .await
     }
 
+    /// These connectors are there (again): whoever backs off for want of them is due now. Says how many are.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn wake_absent(&self, connectors: Vec<String>) -> Result<usize, StoreError> {
+        let now = self.now();
+        self.write(move |conn, _| {
+            let mut wake = conn.prepare_cached(WAKE)?;
+            connectors.iter().try_fold(0, |woken, connector| Ok(woken + wake.execute(params![now, connector])?))
+        })
+        .await
+    }
+
     /// Gives leases back; their connections are due at once. One that is no longer held is passed over.
     ///
     /// # Errors
@@ -182,5 +199,20 @@ impl Store {
             Ok(())
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waking_looks_at_nobody_who_does_not_wait() {
+        let dir = tempfile::tempdir().unwrap();
+        let conn = crate::open::writer(dir.path()).unwrap();
+        let mut plan = conn.prepare(&format!("EXPLAIN QUERY PLAN {WAKE}")).unwrap();
+        let steps: Vec<String> = plan.query_map(params![0, "x"], |row| row.get(3)).unwrap().collect::<Result<_, _>>().unwrap();
+        assert!(steps.iter().any(|step| step.contains("connection_absent")), "{steps:?}");
+        assert!(!steps.iter().any(|step| step.starts_with("SCAN")), "{steps:?}");
     }
 }

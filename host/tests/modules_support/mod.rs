@@ -5,11 +5,14 @@ use sha2::{Digest, Sha256};
 use sluice::{
     app::{App, Surroundings},
     config::{Config, Overrides, load},
+    link,
     modules::{self, Decision, DecisionError, Listing, ModuleState, Verb},
 };
-pub use sluice_fixtures::{SLOW, Stranger, rebuilt};
+pub use sluice_fixtures::{SLOW, Script, Stranger, rebuilt};
+use sluice_model::{ConnectionId, task::Reason};
 use sluice_sandbox::Compiler;
-use sluice_store::Decided;
+use sluice_store::{Decided, NewUser, RunView};
+use sluice_vault::Secret;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -144,7 +147,42 @@ pub fn pends(listing: &Listing) -> bool {
     listing.state == ModuleState::Pending
 }
 
+/// Asks for what is not in its grant, and ends well.
+pub fn astray() -> Script {
+    Script::default().get("http://169.254.169.254/latest")
+}
+
 /// A connector that ships.
 pub fn shipped(name: &str) -> Vec<u8> {
     std::fs::read(root().join("dist/connectors").join(format!("{name}.wasm"))).unwrap()
+}
+
+/// Approves what waits and links an account with it.
+pub async fn link(place: &Place) -> ConnectionId {
+    place.decide(Verb::Approve, &place.asked("fit")).await.unwrap();
+    let app = place.app();
+    let user = NewUser { name: "ada".into(), time_zone: "UTC".into(), password_hash: None, owner: true };
+    let user = app.store.create_user(user).await.unwrap();
+    let fields = vec![("key".to_owned(), Secret::text("CANARY-key".to_owned()))];
+    link::link_fields(app, user, "fit", "key", fields, None).await.unwrap_or_else(|e| panic!("{}", e.public())).connection
+}
+
+/// The runs, newest first, once there are so many and none is under way.
+pub async fn runs_of(place: &Place, connection: ConnectionId, is: impl Fn(&[RunView]) -> bool) -> Vec<RunView> {
+    let began = Instant::now();
+    loop {
+        let app = place.app();
+        let runs = app.store.runs(connection, 10).await.unwrap();
+        if is(&runs) && !app.store.connection(connection).await.unwrap().unwrap().running {
+            return runs;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "{runs:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+pub async fn run_now(place: &Place, connection: ConnectionId) {
+    let app = place.app();
+    app.store.request_run(connection, Reason::Manual, app.now()).await.unwrap();
+    app.wake.notify_one();
 }

@@ -2,7 +2,7 @@
 
 use crate::fixture::*;
 use sluice_model::task::Reason;
-use sluice_model::{Account, AppId, UserId};
+use sluice_model::{Account, AppId, FailureKind, UserId};
 use sluice_store::*;
 
 async fn user(f: &Fixture, name: &str) -> UserId {
@@ -228,4 +228,36 @@ async fn a_limit_that_one_run_met_does_not_open_a_paused_app() {
     assert!(f.store.resume_app(f.app).await.unwrap());
     assert!(!f.store.resume_app(f.app).await.unwrap(), "it was open already");
     assert_eq!((state().await.state, state().await.reason), (AppState::Open, None));
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_connector_is_due_when_it_comes_and_nobody_else_is() {
+    let f = Fixture::new().await;
+    let later = MIDNIGHT + HOUR;
+    let failed = |code: &str, due: Option<i64>| Finish {
+        failure: Some(sluice_model::Failure::new(FailureKind::Other, code, "it failed")),
+        state: ConnectionState::BackingOff,
+        next_due: due,
+        ..finish(MIDNIGHT, RunOutcome::Failed(FailureKind::Other))
+    };
+    let mut waits = Vec::new();
+    for (account, code, due) in [
+        ("waits", "NO_CONNECTOR", Some(later)),
+        ("waits too", "NO_CONNECTOR", Some(later)),
+        ("failed", "HTTP_503", Some(later)),
+        ("paused", "NO_CONNECTOR", None),
+    ] {
+        let fence = f.run(account).await;
+        f.store.commit(Batch { finish: Some(failed(code, due)), ..batch(fence, 10, Vec::new()) }).await.unwrap();
+        if account.starts_with("waits") {
+            waits.push(fence.connection);
+        }
+    }
+    assert_eq!(f.store.next_due().await.unwrap(), Some(later));
+    assert_eq!(f.store.wake_absent(vec!["another".into()]).await.unwrap(), 0);
+    assert_eq!(f.store.wake_absent(vec!["another".into(), "sample".into()]).await.unwrap(), 2);
+    let mut due: Vec<_> = f.claims(10).await.into_iter().map(|claim| claim.fence.connection).collect();
+    due.sort_by_key(|id| id.0);
+    assert_eq!(due, waits);
+    assert_eq!(f.store.wake_absent(vec!["sample".into()]).await.unwrap(), 0, "they run");
 }

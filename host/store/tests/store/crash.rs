@@ -17,8 +17,8 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     f.store.close().await;
     f.side().execute_batch("PRAGMA user_version = 99").unwrap();
     let error = open(f.dir.path(), &f.clock).err().unwrap();
-    assert!(matches!(error, OpenError::NewerSchema { found: 99, known: 2, .. }), "{error}");
-    f.side().execute_batch("PRAGMA user_version = 2").unwrap();
+    assert!(matches!(error, OpenError::NewerSchema { found: 99, known: 3, .. }), "{error}");
+    f.side().execute_batch("PRAGMA user_version = 3").unwrap();
     assert!(open(f.dir.path(), &f.clock).is_ok());
 }
 

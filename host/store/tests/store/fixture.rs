@@ -180,6 +180,7 @@ pub fn finish(at: i64, outcome: RunOutcome) -> Finish {
         next_reason: Some("every hour".into()),
         attempts: 0,
         quotas: Vec::new(),
+        used: Used::default(),
     }
 }
 

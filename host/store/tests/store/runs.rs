@@ -115,3 +115,51 @@ async fn logs_are_removed_by_age_and_the_rows_stay() {
     }
     assert_eq!(lines, [4, 0, 0]);
 }
+
+#[tokio::test]
+async fn what_runs_cost_is_added_up_where_they_share_a_row() {
+    let f = Fixture::new().await;
+    let mut fence = f.run("a").await;
+    let spent = |cpu_us: u64, memory_bytes: u64, denied: u64| Used { cpu_us, memory_bytes, denied };
+    let mut ingest = f.ingest();
+    for (round, used) in (0_i64..).zip([spent(100, 5 << 20, 0), spent(40, 7 << 20, 2), spent(60, 6 << 20, 1)]) {
+        let at = MIDNIGHT + round * HOUR;
+        ingest.record(&steps(MIDNIGHT, 1.0)).unwrap();
+        let end = Finish { used, ..finish(at, RunOutcome::Complete) };
+        f.store.commit(Batch { finish: Some(end), ..batch(fence, at, ingest.take()) }).await.unwrap();
+        fence = next(&f, at + HOUR).await;
+    }
+    let runs = f.store.runs(fence.connection, 10).await.unwrap();
+    assert_eq!((runs.len(), runs[0].repeats), (1, 3));
+    assert_eq!(runs[0].used, spent(200, 7 << 20, 3), "time and refusals are sums, memory is the largest");
+    // A run with checkpoints, which has its row before its end is known.
+    f.record(fence, 11, &[steps(MIDNIGHT, 2.0)]).await;
+    assert_eq!(f.store.runs(fence.connection, 1).await.unwrap()[0].used, Used::default());
+    let end = Finish { used: spent(9, 8, 7), ..finish(MIDNIGHT + 4 * HOUR, RunOutcome::Complete) };
+    f.store.commit(Batch { finish: Some(end), ..batch(fence, 12, Vec::new()) }).await.unwrap();
+    assert_eq!(f.store.runs(fence.connection, 1).await.unwrap()[0].used, spent(9, 8, 7));
+}
+
+#[tokio::test]
+async fn a_connector_is_told_by_the_latest_runs_of_all_its_accounts() {
+    let f = Fixture::new().await;
+    let mut ingest = f.ingest();
+    let mut at = MIDNIGHT;
+    for account in ["a", "b"] {
+        let mut fence = f.run(account).await;
+        // Fifteen rows each, since each brings something.
+        for round in 0..15 {
+            ingest.record(&steps(MIDNIGHT, f64::from(round))).unwrap();
+            let end = Finish { used: Used { cpu_us: 1, ..Used::default() }, next_due: Some(at + 1), ..finish(at, RunOutcome::Complete) };
+            f.store.commit(Batch { finish: Some(end), ..batch(fence, at, ingest.take()) }).await.unwrap();
+            at += 1;
+            fence = next(&f, at).await;
+        }
+        f.store.set_state(fence.connection, ConnectionState::NeedsSignIn, None, None).await.unwrap();
+    }
+    let runs = f.store.connector_runs("sample").await.unwrap();
+    assert_eq!(runs.len(), 20, "ten of each");
+    assert_eq!(runs[0].last_ended_at, Some(at - 1));
+    assert!(runs.windows(2).all(|pair| pair[0].last_ended_at >= pair[1].last_ended_at), "newest first");
+    assert!(f.store.connector_runs("another").await.unwrap().is_empty());
+}
