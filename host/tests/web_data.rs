@@ -9,10 +9,8 @@ use sluice_model::{
     manifest::{Identity, Metric, MetricKind},
     task::Reason,
 };
-use sluice_store::{Batch, ConnectionState, Finish, Ingest, LogLine, NewLink, NewUser, RunOutcome, RunStart, Used};
-use web_support::{Browser, Host, NOON, PASSWORD};
-
-const NASTY: &str = "</code><script>alert(1)</script>\"'><img src=x onerror=alert(2)>\u{202e}";
+use sluice_store::{Batch, ConnectionState, Finish, Ingest, LogLine, NewLink, RunOutcome, RunStart, Used};
+use web_support::{Host, NASTY, NOON, harmless};
 
 fn metric(name: &str, kind: MetricKind, identity: Identity, series: Option<&str>) -> Metric {
     Metric { name: name.into(), alias: None, unit: "1".into(), kind, identity, series: series.map(str::to_owned) }
@@ -95,12 +93,6 @@ fn track(n: i64, title: &str) -> Entry {
 
 async fn public_id(host: &Host, id: ConnectionId) -> String {
     host.app.store.connection(id).await.unwrap().unwrap().public_id
-}
-
-fn harmless(what: &str, body: &str) {
-    for bad in ["<script", "<img", "onerror=alert(2)>", "\u{202e}", "href=\"javascript"] {
-        assert!(!body.contains(bad), "{what} has {bad} in it");
-    }
 }
 
 #[tokio::test]
@@ -195,11 +187,7 @@ async fn another_persons_connection_is_not_there() {
     host.owner().await;
     let connection = linked(&host, "ada", "1").await;
     let id = public_id(&host, connection).await;
-    let store = &host.app.store;
-    let hash = store.owner().await.unwrap().unwrap().password_hash;
-    store.create_user(NewUser { name: "grace".into(), time_zone: "UTC".into(), password_hash: hash, owner: false }).await.unwrap();
-    let mut grace: Browser = host.browser();
-    assert_eq!(grace.sign_in("grace", PASSWORD).await.status, StatusCode::SEE_OTHER);
+    let mut grace = host.member("grace").await;
     let home = grace.get("/").await;
     assert!(home.body.contains("Nothing is linked yet"));
     let token = home.csrf();
@@ -210,7 +198,7 @@ async fn another_persons_connection_is_not_there() {
         let answer = grace.post(&format!("/connections/{id}/{form}"), &[("csrf", token.clone()), ("data", "delete".into())]).await;
         assert_eq!(answer.status, StatusCode::NOT_FOUND, "{form}");
     }
-    assert!(store.connection(connection).await.unwrap().is_some());
+    assert!(host.app.store.connection(connection).await.unwrap().is_some());
 }
 
 #[tokio::test]

@@ -15,6 +15,8 @@ fn path(template: &str, setup: &str) -> String {
         .replace("{connector}", "github")
         .replace("{profile}", "token")
         .replace("{id}", "nothing")
+        .replace("{name}", "nothing")
+        .replace("{verb}", "approve")
         .replace("{nonce}", "n")
 }
 
@@ -90,7 +92,7 @@ async fn forms_are_bounded_and_of_one_kind() {
 #[tokio::test]
 async fn pages_of_members_send_everybody_else_to_the_sign_in() {
     let host = Host::local().await;
-    for route in routes().into_iter().filter(|route| route.method == Method::GET && route.kind == Kind::Member) {
+    for route in routes().into_iter().filter(|route| route.method == Method::GET && matches!(route.kind, Kind::Member | Kind::Owner)) {
         let at = path(route.path, "/setup/x");
         let answer = host.browser().get(&at).await;
         assert_eq!(answer.status, StatusCode::SEE_OTHER, "{at}");

@@ -21,6 +21,8 @@ async fn every_answer_carries_the_headers() {
                 .replace("{connector}", "c")
                 .replace("{profile}", "p")
                 .replace("{id}", "i")
+                .replace("{name}", "m")
+                .replace("{verb}", "approve")
                 .replace("{nonce}", "n")
         })
         .collect();

@@ -159,8 +159,12 @@ async fn show(client: &Client, name: &str, json: bool) -> Result<(), CliError> {
         };
         fact("memory", format!("up to {} a run{}", bytes_words(number(runs, "memory_bytes")), of("memory_limit", &bytes_words)));
         let limit = of("cpu_limit_ms", &|ms| cpu_words(ms.saturating_mul(1_000)));
-        fact("CPU", format!("{} a run, over {} runs{limit}", cpu_words(number(runs, "cpu_us")), number(runs, "runs")));
-        fact("refused", format!("{} requests, by the gate", number(runs, "denied")));
+        let over = match number(runs, "runs") {
+            1 => "over 1 run".to_owned(),
+            n => format!("over {n} runs"),
+        };
+        fact("CPU", format!("{} a run, {over}{limit}", cpu_words(number(runs, "cpu_us"))));
+        fact("refused", format!("{} by the gate, of its requests", number(runs, "denied")));
     }
     if let Some(before) = shown.get("before").filter(|b| b.is_object()) {
         let hash: String = text(before, "sha256").chars().take(12).collect();

@@ -67,6 +67,11 @@ pub struct Latest {
     pub version: String,
     /// How it ended.
     pub outcome: String,
+    /// The same, for whoever has other words for it.
+    #[serde(skip)]
+    pub ended: RunOutcome,
+    /// What failed, for programs.
+    pub code: Option<String>,
     /// So many runs.
     pub repeats: u32,
     /// CPU time of all of them, µs.
@@ -120,6 +125,8 @@ fn figures(rows: &[RunView]) -> Option<Figures> {
         at: at(row),
         version: row.connector_version.clone(),
         outcome: word(row.outcome).to_owned(),
+        ended: row.outcome,
+        code: row.failure_code.clone(),
         repeats: row.repeats,
         cpu_us: row.used.cpu_us,
         memory_bytes: row.used.memory_bytes,

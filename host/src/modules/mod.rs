@@ -18,6 +18,7 @@ mod trial;
 mod watch;
 mod words;
 
+pub use approval::short;
 pub use connector::Connector;
 pub use decide::{Decision, DecisionError, Verb, decide, named};
 pub use figures::{Figures, LastError, Latest, Report, Version, bytes_words, cpu_words, report};
@@ -88,6 +89,14 @@ pub struct Listing {
     pub command: Option<String>,
     /// The file in the folder, where something else serves in its place.
     pub waiting: Option<Waiting>,
+}
+
+impl Listing {
+    /// Whether it, or a new version of it, waits for the operator.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.state == ModuleState::Pending || self.waiting.as_ref().is_some_and(|new| new.state == ModuleState::Pending)
+    }
 }
 
 /// A file that is not what runs under its name: a new version that waits, one that was refused, or a broken one.

@@ -142,13 +142,16 @@ async fn admit(web: &Shared, kind: Kind, request: &mut Request) -> Result<Option
         let form = read_form(web, request, &visitor).await.map_err(refuse)?;
         request.extensions_mut().insert(form);
     }
-    if kind == Kind::Member && visitor.member().is_none() {
+    if matches!(kind, Kind::Member | Kind::Owner) && visitor.member().is_none() {
         let asked = request.uri().path_and_query().map_or("/", |p| p.as_str());
         let next = if changes { None } else { web.site.local(asked) };
         let query = next
             .map(|next| format!("?next={}", url::form_urlencoded::byte_serialize(next.as_bytes()).collect::<String>()))
             .unwrap_or_default();
         return Err(Box::new(see_other(&web.site.path(&format!("/sign-in{query}")))));
+    }
+    if kind == Kind::Owner && !visitor.member().is_some_and(|member| member.user.owner) {
+        return Err(refuse(WebError::NotFound));
     }
     request.extensions_mut().insert(visitor);
     Ok(cookie)

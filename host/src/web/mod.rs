@@ -2,12 +2,13 @@
 //!
 //! A request's way: `server` reads it within bounds, `guard` decides whether it is looked at, `routes` finds its handler, a file of `pages` answers
 //! it with plain data from the store and a template. `site` knows where we are, `session` who is asking, `csrf` whether a form is ours, `headers` what
-//! browsers are told, `throttle` and `password` guard the sign-in, `words` and `when` say states and times for people, `markup` and `csv` make foreign
+//! browsers are told, `throttle` and `password` guard the sign-in, `confirm` asks for the password again, `words` and `when` say states and times for people, `markup` and `csv` make foreign
 //! text harmless.
 //!
 //! Deliberately absent: SQL (the store has it), outbound requests (the gate has them; `link` runs the dances), scripts (the pages need none, and
 //! their policy forbids them), sessions that come from anything but our own sign-in.
 
+mod confirm;
 mod csrf;
 pub mod csv;
 mod form;
@@ -42,6 +43,7 @@ pub(crate) struct Web {
     site: site::Site,
     passwords: password::Hasher,
     throttle: throttle::Throttle,
+    recent: confirm::Recent,
     /// The style sheet's address, with its content's hash.
     style: String,
 }
@@ -53,6 +55,6 @@ pub fn router(app: Arc<App>) -> Router {
     let site = site::Site::new(&app.config.public_url);
     let style = site.path(&pages::assets::style_path());
     let passwords = password::Hasher::new(app.random.clone());
-    let web = Arc::new(Web { app, site, passwords, throttle: throttle::Throttle::default(), style });
+    let web = Arc::new(Web { app, site, passwords, throttle: throttle::Throttle::default(), recent: confirm::Recent::default(), style });
     routes::build(&web)
 }

@@ -5,7 +5,9 @@
 
 use super::{
     Shared, guard,
-    pages::{account, assets, callback, connection, disconnect, download, entries, health, home, link, owner_link, setup, sign_in},
+    pages::{
+        account, assets, callback, connection, disconnect, download, entries, health, home, link, modules, owner_link, setup, sign_in,
+    },
 };
 use axum::{
     Router,
@@ -27,6 +29,8 @@ pub enum Kind {
     Return,
     /// Whoever is signed in; others are sent to the sign-in page.
     Member,
+    /// Whoever owns the host: for other members there is nothing at this address.
+    Owner,
 }
 
 /// One row, without its handler.
@@ -60,7 +64,7 @@ fn post<H: Handler<T, Shared>, T: 'static>(path: &'static str, kind: Kind, handl
 }
 
 fn table() -> Vec<Row> {
-    use Kind::{Entrance, Member, Public, Return};
+    use Kind::{Entrance, Member, Owner, Public, Return};
     vec![
         get("/healthz", Public, health::show),
         get("/assets/sluice.css", Public, assets::style),
@@ -94,6 +98,11 @@ fn table() -> Vec<Row> {
         get("/connections/{id}/entries", Member, entries::show),
         get("/connections/{id}/entries.csv", Member, download::csv),
         get("/connections/{id}/entries.json", Member, download::json),
+        // The connector files.
+        get("/modules", Owner, modules::list),
+        get("/modules/{name}", Owner, modules::show),
+        get("/modules/{name}/{verb}", Owner, modules::ask),
+        post("/modules/{name}/{verb}", Owner, modules::decide),
     ]
 }
 

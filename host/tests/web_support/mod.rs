@@ -9,6 +9,7 @@ use sluice::{
     config::{Overrides, load},
     web,
 };
+use sluice_store::NewUser;
 use std::sync::{
     Arc,
     atomic::{AtomicI64, Ordering},
@@ -25,7 +26,7 @@ pub struct Host {
     pub router: Router,
     pub clock: Arc<AtomicI64>,
     pub name: String,
-    _dir: tempfile::TempDir,
+    pub dir: tempfile::TempDir,
 }
 
 impl Host {
@@ -45,7 +46,7 @@ impl Host {
         let app = App::open(config, around).await.unwrap().app;
         let url: url::Url = public.parse().unwrap();
         let name = url.port().map_or_else(|| url.host_str().unwrap().to_owned(), |port| format!("{}:{port}", url.host_str().unwrap()));
-        Self { router: web::router(app.clone()), app, clock, name, _dir: dir }
+        Self { router: web::router(app.clone()), app, clock, name, dir }
     }
 
     pub async fn local() -> Self {
@@ -80,6 +81,18 @@ impl Host {
         ];
         let answer = browser.post(&path, &form).await;
         assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.body);
+        browser
+    }
+}
+
+impl Host {
+    /// A browser in which somebody else is signed in, with the owner's password.
+    pub async fn member(&self, name: &str) -> Browser {
+        let store = &self.app.store;
+        let hash = store.owner().await.unwrap().unwrap().password_hash;
+        store.create_user(NewUser { name: name.into(), time_zone: "UTC".into(), password_hash: hash, owner: false }).await.unwrap();
+        let mut browser = self.browser();
+        assert_eq!(browser.sign_in(name, PASSWORD).await.status, StatusCode::SEE_OTHER);
         browser
     }
 }
@@ -157,6 +170,16 @@ impl Browser {
         self.post("/sign-in", &[("csrf", page.csrf()), ("name", name.into()), ("password", password.into())]).await
     }
 }
+
+/// What came from a provider or a connector's author and shows on a page is text.
+pub fn harmless(what: &str, body: &str) {
+    for bad in ["<script", "<img", "onerror=alert(2)>", "\u{202e}", "href=\"javascript"] {
+        assert!(!body.contains(bad), "{what} has {bad} in it");
+    }
+}
+
+/// Markup, quotes and a change of direction.
+pub const NASTY: &str = "</code><script>alert(1)</script>\"'><img src=x onerror=alert(2)>\u{202e}";
 
 pub fn encode(form: &[(&str, String)]) -> String {
     url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish()

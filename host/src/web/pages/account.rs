@@ -2,14 +2,12 @@
 
 use super::{Shell, zones};
 use crate::web::{
-    Shared,
+    Shared, confirm,
     form::{Form, Query},
-    guard::client,
     password,
     reply::{self, Reply},
     server::Peer,
     session::{self, Member, Visitor},
-    when,
 };
 use askama::Template;
 use axum::{Extension, extract::State};
@@ -50,15 +48,9 @@ pub async fn password(
     form: Form,
 ) -> Reply {
     let refuse = |text: String| page(&web, &visitor, &member, &Query::default(), Some(text));
-    // A stolen session must not become a way to guess the password.
-    let address = client(&web, peer.as_deref(), &headers);
-    if let Err(wait) = web.throttle.admit(&member.user.name, address, web.app.now()) {
-        return refuse(format!("Too many attempts. Try again in {}.", when::span(wait.unsigned_abs().max(1_000))));
+    if let Err(why) = confirm::password(&web, &member, peer.as_deref(), &headers, form.text("current")).await? {
+        return refuse(why);
     }
-    if !web.passwords.verify(member.user.password_hash.as_deref(), form.text("current")).await? {
-        return refuse("The present password is not right.".to_owned());
-    }
-    web.throttle.succeeded(&member.user.name, address);
     if let Err(why) = password::acceptable(form.text("password"), form.text("again"), &member.user.name) {
         return refuse(why.to_owned());
     }

@@ -26,6 +26,9 @@ struct HomePage {
     shell: Shell,
     cards: Vec<Card>,
     apps: Vec<AppCard>,
+    /// Modules that wait for the owner.
+    waiting: usize,
+    /// Those that do not run for another reason.
     modules: Vec<(String, String)>,
     connectors: bool,
     /// Since when the disk is full, for the owner.
@@ -86,20 +89,22 @@ pub async fn show(State(web): State<Shared>, visitor: Visitor, member: Member, q
     }
     let mut apps = Vec::new();
     let mut modules = Vec::new();
+    let mut waiting = 0;
     if member.user.owner {
         for app in web.app.store.apps().await?.into_iter().filter(|app| app.state == AppState::Paused) {
             let reason = inert(app.reason.as_deref().unwrap_or("the provider no longer accepts how it is registered"));
             apps.push(AppCard { title: title_of(&web, &app.connector), connector: app.connector, reason });
         }
         let listing = web.app.modules.listing();
-        let broken = listing.iter().filter(|m| m.state != ModuleState::Running);
-        modules = broken.map(|m| (m.file.clone(), inert(&m.line))).collect();
+        waiting = listing.iter().filter(|m| m.waits()).count();
+        let broken = listing.iter().filter(|m| !matches!(m.state, ModuleState::Running | ModuleState::Pending));
+        modules = broken.map(|m| (inert(&m.file), inert(&m.line))).collect();
     }
     let mut shell = Shell::new(&web, &visitor, "Connections").noting(&query);
     shell.refresh = connections.iter().any(|c| c.running);
     let full = web.app.store.full_since().filter(|_| member.user.owner).map(|at| reader.when(at));
     let connectors = web.app.modules.running().next().is_some();
-    let answer = reply::page(&HomePage { shell, cards, apps, modules, connectors, full })?;
+    let answer = reply::page(&HomePage { shell, cards, apps, waiting, modules, connectors, full })?;
     Ok(headers::allow_forms_to(answer, origins))
 }
 

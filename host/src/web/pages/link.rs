@@ -69,7 +69,7 @@ pub async fn choose(State(web): State<Shared>, visitor: Visitor, member: Member,
                 None => "needs to be set up first".to_owned(),
             };
             let linked = connections.iter().filter(|c| c.connector == connector.name).count();
-            Choice { name: connector.name.clone(), title: connector.manifest.title.clone(), easiest, linked }
+            Choice { name: connector.name.clone(), title: inert(&connector.manifest.title), easiest, linked }
         })
         .collect();
     choices.sort_by_key(|choice| choice.title.to_lowercase());
@@ -90,7 +90,7 @@ fn page(
     filled: Option<(&str, &Form, String)>,
 ) -> Reply {
     let failed = filled.is_some();
-    let title = connector.manifest.title.clone();
+    let title = inert(&connector.manifest.title);
     let ways = forms::ways(web, connector, relink.as_ref().map(|c| c.profile.as_str()), filled);
     let origins = forms::origins(connector, &ways);
     let away = !origins.is_empty() && visitor.host().is_none_or(|host| !web.site.is_public(host));

@@ -12,6 +12,7 @@ pub mod forms;
 pub mod health;
 pub mod home;
 pub mod link;
+pub mod modules;
 pub mod owner_link;
 pub mod setup;
 pub mod sign_in;
@@ -20,13 +21,14 @@ mod zones;
 use super::{
     Shared,
     form::Query,
+    markup,
     reply::WebError,
     session::{Member, Visitor},
 };
 use sluice_store::Connection;
 
 /// What a page says once, after something was done. The address carries a word from this list, never a text of anybody's.
-const NOTES: [(&str, &str); 13] = [
+const NOTES: [(&str, &str); 17] = [
     ("welcome", "Everything is set up. Link your first account below."),
     ("linked", "The account is linked. Its first run has begun: entries arrive as they are fetched."),
     ("linked-again", "Signed in again. The next run has begun."),
@@ -40,6 +42,10 @@ const NOTES: [(&str, &str); 13] = [
     ("password", "The password is changed. Every other session has been signed out."),
     ("zone", "The time zone is changed. Days that are stored keep their dates; what comes from now on counts by the new one."),
     ("signed-out", "You are signed out."),
+    ("module-approved", "Approved. These bytes run from now on, and no others under this name."),
+    ("module-refused", "Refused. It does not run; what served before serves on."),
+    ("module-rolled-back", "The version before serves again. Runs under way end on the one that they began with."),
+    ("module-removed", "The file is removed, and what was decided about it forgotten. Accounts and their data stay."),
 ];
 
 /// What stands around every page.
@@ -52,6 +58,8 @@ pub struct Shell {
     pub title: String,
     /// Who is signed in.
     pub user: Option<String>,
+    /// Whether that is the owner, who has pages of their own.
+    pub owner: bool,
     /// For every form.
     pub csrf: String,
     /// What to know about plain http here; empty under https.
@@ -70,6 +78,7 @@ impl Shell {
             style: web.style.clone(),
             title: title.into(),
             user: visitor.member().map(|member| member.user.name.clone()),
+            owner: visitor.member().is_some_and(|member| member.user.owner),
             csrf: visitor.csrf().to_owned(),
             plain: plain_words(web.site.https(), visitor.host()),
             note: None,
@@ -107,7 +116,7 @@ pub async fn own_connection(web: &Shared, member: &Member, id: &str) -> Result<C
 
 /// The connector's title, or its name where its module is not running.
 pub fn title_of(web: &Shared, connector: &str) -> String {
-    web.app.modules.get(connector).map_or_else(|| connector.to_owned(), |c| c.manifest.title.clone())
+    web.app.modules.get(connector).map_or_else(|| connector.to_owned(), |c| markup::inert(&c.manifest.title))
 }
 
 #[cfg(test)]
