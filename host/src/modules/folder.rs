@@ -68,7 +68,8 @@ pub fn names(config: &Config) -> Vec<Named> {
             all.push(named);
         }
     }
-    all.sort_by(|a, b| (&a.name, &a.file).cmp(&(&b.name, &b.file)));
+    // Where a file of no use is called like an instance, the name means the instance: it comes first.
+    all.sort_by(|a, b| (&a.name, a.refused.is_some(), &a.file).cmp(&(&b.name, b.refused.is_some(), &b.file)));
     all
 }
 

@@ -1,0 +1,171 @@
+//! `sluice modules` as people and programs use it: the real program, without a host beside it and over a running one's socket.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod modules_support;
+
+use modules_support::{Fixture, Place, hash};
+use serde_json::Value;
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+fn sluice(place: &Place, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
+    command.env_clear().env("HOME", place.dir.path()).current_dir(place.dir.path()).args(args);
+    command.stdin(Stdio::null());
+    command
+}
+
+fn run(place: &Place, args: &[&str]) -> Output {
+    sluice(place, args).output().unwrap()
+}
+
+/// What it printed for programs; it did what it was asked to.
+#[track_caller]
+fn done(place: &Place, args: &[&str]) -> Value {
+    let output = run(place, &[args, &["--json"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{args:?}: {output:?}");
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"))
+}
+
+/// Why it could not be done: one text on standard error, nothing on standard output, exit code 2, whatever form was asked for.
+#[track_caller]
+fn not_done(place: &Place, args: &[&str]) -> String {
+    let plain = run(place, args);
+    let json = run(place, &[args, &["--json"]].concat());
+    assert_eq!((plain.status.code(), &plain.stderr), (Some(2), &json.stderr), "{args:?}: {plain:?}");
+    assert!(json.status.code() == Some(2) && plain.stdout.is_empty() && json.stdout.is_empty(), "{args:?}: {json:?}");
+    String::from_utf8(plain.stderr).unwrap()
+}
+
+#[track_caller]
+fn until(place: &Place, is: impl Fn(&Value) -> bool) -> Value {
+    let began = Instant::now();
+    loop {
+        let listed = done(place, &["modules", "show", "fit"]);
+        if is(&listed) {
+            return listed;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "{listed}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// A host, ended with its handle.
+struct Serving(Child);
+
+impl Serving {
+    fn start(place: &Place) -> Self {
+        let mut child = sluice(place, &["serve", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().contains("serves http://")), "it serves");
+        Self(child)
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_yes_is_to_bytes_that_wait_and_to_no_others() {
+    let place = Place::new();
+    let bytes = Fixture::default().build();
+    place.put("fit.wasm", &bytes);
+    let full = hash(&bytes);
+    let list = done(&place, &["modules", "list"]);
+    assert_eq!((list[0]["name"].as_str(), list[0]["state"].as_str()), (Some("fit"), Some("pending")), "{list}");
+    assert_eq!(list[0]["command"], format!("sluice modules approve fit@{}", &full[..12]));
+
+    let other = format!("fit@{}", "0".repeat(12));
+    let short = format!("fit@{}", &full[..7]);
+    let letters = "fit@notahashatall";
+    let beyond = format!("fit@{full}00");
+    let unknown = format!("fat@{}", &full[..12]);
+    for verb in ["approve", "refuse"] {
+        for (which, says) in [
+            (other.as_str(), "the file was replaced; look at it again with `sluice modules show fit`"),
+            (&beyond, "the file was replaced"),
+            ("fit", "say which bytes are meant: fit@"),
+            ("fit@", "at least 8 letters of the hash are needed"),
+            (&short, "at least 8 letters of the hash are needed"),
+            (letters, "at least 8 letters of the hash are needed (0-9, a-f)"),
+            (&unknown, "there is no module fat; in the folder are: fit"),
+        ] {
+            let said = not_done(&place, &["modules", verb, which]);
+            assert!(said.starts_with("sluice: ") && said.contains(says) && said.lines().count() == 1, "{verb} {which}: {said}");
+        }
+    }
+    for verb in ["rollback", "remove"] {
+        assert!(not_done(&place, &["modules", verb, "fat"]).contains("there is no module fat"));
+    }
+    assert!(not_done(&place, &["modules", "rollback", "fit"]).contains("no version of fit is approved"));
+    assert_eq!(done(&place, &["modules", "show", "fit"])["state"], "pending", "nothing of that did anything");
+
+    // Eight letters do, in either case.
+    let now = done(&place, &["modules", "approve", &format!("fit@{}", full[..8].to_uppercase())]);
+    assert_eq!((now["state"].as_str(), now["sha256"].as_str()), (Some("running"), Some(full.as_str())));
+    assert_eq!(now["command"], Value::Null);
+    assert!(not_done(&place, &["modules", "approve", &format!("fit@{full}")]).contains("nothing of fit waits to be decided"));
+    assert!(not_done(&place, &["modules", "rollback", "fit"]).contains("is the only version that was ever approved here"));
+}
+
+#[test]
+fn a_name_is_the_instances_even_where_a_file_is_called_so() {
+    let place = Place::new();
+    let bytes = Fixture::default().build();
+    place.put("other.wasm", &bytes);
+    place.put("fit.wasm", b"of no use");
+    place.settings("[connectors.fit]\nmodule = \"other.wasm\"\n");
+    let shown = done(&place, &["modules", "show", "fit"]);
+    assert_eq!((shown["file"].as_str(), shown["state"].as_str()), (Some("other.wasm"), Some("pending")), "{shown}");
+    let now = done(&place, &["modules", "approve", &format!("fit@{}", &hash(&bytes)[..12])]);
+    assert_eq!((now["file"].as_str(), now["state"].as_str()), (Some("other.wasm"), Some("running")));
+    done(&place, &["modules", "remove", "fit"]);
+    assert!(!place.file("other.wasm").exists() && place.file("fit.wasm").exists());
+}
+
+#[test]
+fn a_running_host_carries_decisions_out() {
+    let place = Place::new();
+    let _host = Serving::start(&place);
+    let first = Fixture::default().build();
+    place.put("fit.wasm", &first);
+    let began = Instant::now();
+    while done(&place, &["modules", "list"]).as_array().unwrap().is_empty() {
+        assert!(began.elapsed() < Duration::from_secs(60), "the file is not seen");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let said = run(&place, &["modules", "approve", &format!("fit@{}", &hash(&first)[..12])]);
+    let said = String::from_utf8(said.stdout).unwrap();
+    assert!(said.starts_with("fit: running, Fit 1.0.0\n\nmay do\n  reads from https://api.fit.example/steps (GET)\n"), "{said}");
+
+    let second = Fixture { version: "2.0.0", paths: "\"/steps\", \"/heart\"", ..Fixture::default() }.build();
+    place.put("fit.wasm", &second);
+    let shown = until(&place, |l| l["waiting"].is_object());
+    assert_eq!((shown["state"].as_str(), shown["waiting"]["state"].as_str()), (Some("running"), Some("pending")), "{shown}");
+    assert_eq!(shown["waiting"]["difference"][0], "may now send GET https://api.fit.example/heart");
+    assert!(shown["compile_ms"].is_u64() && shown["size"].as_u64() == Some(first.len() as u64));
+    let shown = String::from_utf8(run(&place, &["modules", "show", "fit"]).stdout).unwrap();
+    assert!(shown.contains("in the folder: 2.0.0") && shown.contains("it asks for what was not approved\n  may now send GET"), "{shown}");
+
+    let which = format!("fit@{}", hash(&second));
+    let now = done(&place, &["modules", "refuse", &which]);
+    assert_eq!((now["version"].as_str(), now["waiting"]["state"].as_str()), (Some("1.0.0"), Some("refused")), "{now}");
+    assert!(now["waiting"]["line"].as_str().unwrap().starts_with("was refused (by command)"), "{now}");
+    let now = done(&place, &["modules", "approve", &which]);
+    assert_eq!((now["version"].as_str(), &now["waiting"]), (Some("2.0.0"), &Value::Null));
+    assert_eq!(done(&place, &["modules", "show", "fit"])["before"]["sha256"], hash(&first));
+    let now = done(&place, &["modules", "rollback", "fit"]);
+    assert_eq!((now["version"].as_str(), now["sha256"].as_str()), (Some("1.0.0"), Some(hash(&first).as_str())));
+    assert!(not_done(&place, &["modules", "rollback", "fit"]).contains("the only version"));
+    let now = done(&place, &["modules", "remove", "fit"]);
+    assert_eq!((now["state"].as_str(), now["sha256"].as_str()), (Some("missing"), None));
+    assert!(!place.file("fit.wasm").exists());
+    assert!(not_done(&place, &["modules", "remove", "fit"]).contains("there is no module fit; in the folder are: none"));
+}
