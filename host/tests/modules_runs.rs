@@ -83,3 +83,60 @@ async fn a_version_whose_first_run_crashes_gives_way_to_the_one_before() {
     scheduler.stop().await.unwrap();
     place.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_for_a_connector_runs_as_soon_as_it_is_there() {
+    let mut place = Place::new();
+    let bytes = Fixture::default().build();
+    place.put("fit.wasm", &bytes);
+    let app = place.watched().await;
+    let connection = link(&place).await;
+    let scheduler = Scheduler::start(app.clone()).await.unwrap();
+    runs_of(&place, connection, |runs| runs.first().is_some_and(|run| run.outcome == RunOutcome::Complete)).await;
+    let waits = |runs: &[RunView]| runs.first().is_some_and(|run| run.failure_code.as_deref() == Some("NO_CONNECTOR"));
+    let ran = |runs: &[RunView]| runs.first().is_some_and(|run| run.outcome == RunOutcome::Complete);
+    let in_minutes = async || {
+        let due = app.store.connection(connection).await.unwrap().unwrap().next_due.unwrap();
+        (due - app.now()) / 60_000
+    };
+
+    // The file is taken away and put back: no yes is needed.
+    std::fs::rename(place.file("fit.wasm"), place.dir.path().join("away")).unwrap();
+    let began = Instant::now();
+    while app.modules.get("fit").is_some() {
+        assert!(began.elapsed() < Duration::from_secs(30));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    run_now(&place, connection).await;
+    runs_of(&place, connection, waits).await;
+    assert!(in_minutes().await >= 10, "it looks again now and then");
+    std::fs::rename(place.dir.path().join("away"), place.file("fit.wasm")).unwrap();
+    runs_of(&place, connection, ran).await;
+
+    // Forgotten, it must be approved again: until then its account waits.
+    place.decide(Verb::Remove, "fit").await.unwrap();
+    run_now(&place, connection).await;
+    runs_of(&place, connection, waits).await;
+    place.put("fit.wasm", &bytes);
+    place.until("fit", pends).await;
+    assert!(in_minutes().await >= 10, "pending is not there");
+    place.decide(Verb::Approve, &place.asked("fit")).await.unwrap();
+    runs_of(&place, connection, ran).await;
+    scheduler.stop().await.unwrap();
+
+    // What was mended while the host was down counts as well.
+    std::fs::rename(place.file("fit.wasm"), place.dir.path().join("away")).unwrap();
+    place.stop().await;
+    let app = place.start().await;
+    let scheduler = Scheduler::start(app.clone()).await.unwrap();
+    run_now(&place, connection).await;
+    runs_of(&place, connection, waits).await;
+    scheduler.stop().await.unwrap();
+    place.stop().await;
+    std::fs::rename(place.dir.path().join("away"), place.file("fit.wasm")).unwrap();
+    let app = place.start().await;
+    let scheduler = Scheduler::start(app.clone()).await.unwrap();
+    runs_of(&place, connection, ran).await;
+    scheduler.stop().await.unwrap();
+    place.stop().await;
+}

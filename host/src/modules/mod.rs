@@ -181,6 +181,7 @@ impl Catalogue {
         let start = Change { patience: Some(Instant::now() + STRANGERS_AT_START), ..Change::default() };
         let shelf = fill(config, workshop, &copies, None, &start).await;
         shelf.listing.iter().for_each(say);
+        wake(workshop.store, shelf.connectors.keys().cloned().collect()).await;
         sweep(workshop.store, copies).await;
         Self { shelf: RwLock::new(Arc::new(shelf)), changing: tokio::sync::Mutex::new(()) }
     }
@@ -191,7 +192,7 @@ impl Catalogue {
         self.change(workshop, Change { config: Some(config), ..Change::default() }).await
     }
 
-    /// The caller holds `changing`.
+    /// The caller holds `changing`. Accounts that waited for a connector which runs now are due when this returns.
     async fn change(&self, workshop: Workshop<'_>, change: Change<'_>) -> Vec<String> {
         let before = self.shelf();
         let config = change.config.map_or_else(|| before.config.clone(), |config| Arc::new(config.clone()));
@@ -208,9 +209,11 @@ impl Catalogue {
             before.connectors.keys().chain(after.connectors.keys()).filter(|name| !same(name)).cloned().collect();
         changed.sort();
         changed.dedup();
+        let came: Vec<String> = after.connectors.keys().filter(|name| !before.connectors.contains_key(*name)).cloned().collect();
         (workshop.fail_point)("modules:before-taking-over");
         *self.shelf.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(after);
         (workshop.fail_point)("modules:after-taking-over");
+        wake(workshop.store, came).await;
         sweep(workshop.store, copies).await;
         (workshop.fail_point)("modules:after-sweep");
         changed
@@ -257,6 +260,18 @@ async fn rescan(app: &App, restless: &BTreeSet<String>) {
     let changed = app.modules.change(app.workshop(), Change { restless: Some(restless), ..Change::default() }).await;
     if !changed.is_empty() {
         app.wake.notify_one();
+    }
+}
+
+/// Accounts that look for one of these connectors now and then need not wait any longer. Where that cannot be written down, they come by themselves.
+pub async fn wake(store: &Store, connectors: Vec<String>) {
+    if connectors.is_empty() {
+        return;
+    }
+    match store.wake_absent(connectors).await {
+        Ok(0) => {}
+        Ok(accounts) => tracing::info!("{accounts} accounts waited for a connector that runs now: they are due"),
+        Err(error) => tracing::warn!("accounts that wait for a connector could not be told that it runs: {error}"),
     }
 }
 

@@ -31,6 +31,9 @@ struct Stamp {
     changed: (i64, i64),
 }
 
+/// The stamp of what was never read: no file has it.
+const UNREAD: Stamp = Stamp { inode: 0, size: u64::MAX, modified: (0, 0), changed: (0, 0) };
+
 type Look = BTreeMap<String, Stamp>;
 
 /// What two looks say.
@@ -42,13 +45,14 @@ struct Seen {
     restless: BTreeSet<String>,
 }
 
-fn compare(used: &Look, last: &Look, now: &Look) -> Seen {
-    let names: BTreeSet<&String> = used.keys().chain(last.keys()).chain(now.keys()).collect();
-    let mut seen = Seen { read: false, restless: BTreeSet::new() };
+/// `used` is what was read last; nothing, where nobody knows how the folder was then.
+fn compare(used: Option<&Look>, last: &Look, now: &Look) -> Seen {
+    let names: BTreeSet<&String> = used.into_iter().flat_map(Look::keys).chain(last.keys()).chain(now.keys()).collect();
+    let mut seen = Seen { read: used.is_none(), restless: BTreeSet::new() };
     for name in names {
         if last.get(name) != now.get(name) {
             seen.restless.insert(name.clone());
-        } else if used.get(name) != now.get(name) {
+        } else if used.is_some_and(|used| used.get(name) != now.get(name)) {
             seen.read = true;
         }
     }
@@ -78,9 +82,11 @@ fn look(folder: &Path) -> Look {
 /// Reads the folder again whenever something in it has changed and come to rest, until `stop`.
 pub async fn watch(app: Arc<App>, stop: CancellationToken) {
     let folder = Arc::new(app.config.modules.clone());
-    // What the start read may have changed since: the first look is compared with nothing.
-    let (mut used, mut last) = (Look::new(), Look::new());
-    let mut wait = Duration::ZERO;
+    // What the start read may have changed since, or gone: the folder is read again whatever the first look sees.
+    let mut used = None;
+    let first = folder.clone();
+    let mut last = tokio::task::spawn_blocking(move || look(&first)).await.unwrap_or_default();
+    let mut wait = SETTLES;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -88,19 +94,17 @@ pub async fn watch(app: Arc<App>, stop: CancellationToken) {
         }
         let folder = folder.clone();
         let Ok(now) = tokio::task::spawn_blocking(move || look(&folder)).await else { continue };
-        let seen = compare(&used, &last, &now);
+        let seen = compare(used.as_ref(), &last, &now);
         wait = if seen.restless.is_empty() { LOOK_EVERY } else { SETTLES };
         if seen.read {
-            // What is restless stays as it was, so that it is read once it rests.
+            // What is restless stays as it was, so that it is read once it rests; also where it then is gone, and was there at the start.
             let mut read = now.clone();
             for name in &seen.restless {
-                match used.get(name) {
-                    Some(stamp) => read.insert(name.clone(), stamp.clone()),
-                    None => read.remove(name),
-                };
+                let stamp = used.as_ref().and_then(|used: &Look| used.get(name)).unwrap_or(&UNREAD);
+                read.insert(name.clone(), stamp.clone());
             }
             super::rescan(&app, &seen.restless).await;
-            used = read;
+            used = Some(read);
         }
         last = now;
     }
@@ -122,17 +126,19 @@ mod tests {
     fn a_file_is_read_when_two_looks_agree() {
         let (none, half, whole) = (folder(&[]), folder(&[("a", 1)]), folder(&[("a", 2)]));
         let grows = Seen { read: false, restless: BTreeSet::from(["a".to_owned()]) };
-        assert_eq!(compare(&none, &none, &half), grows, "new");
-        assert_eq!(compare(&none, &half, &whole), grows, "growing");
-        assert_eq!(compare(&none, &whole, &whole), Seen { read: true, restless: BTreeSet::new() }, "at rest");
-        assert_eq!(compare(&whole, &whole, &whole), Seen { read: false, restless: BTreeSet::new() }, "read");
-        assert!(compare(&whole, &none, &none).read, "taken away");
+        assert_eq!(compare(Some(&none), &none, &half), grows, "new");
+        assert_eq!(compare(Some(&none), &half, &whole), grows, "growing");
+        assert_eq!(compare(Some(&none), &whole, &whole), Seen { read: true, restless: BTreeSet::new() }, "at rest");
+        assert_eq!(compare(Some(&whole), &whole, &whole), Seen { read: false, restless: BTreeSet::new() }, "read");
+        assert!(compare(Some(&whole), &none, &none).read, "taken away");
+        assert!(compare(None, &none, &none).read, "gone before anybody looked");
+        assert_eq!(compare(None, &half, &whole), Seen { read: true, ..grows }, "growing from the start");
     }
 
     #[test]
     fn a_file_that_never_rests_holds_nobody_back() {
         let (before, after) = (folder(&[("a", 1), ("b", 5)]), folder(&[("a", 2), ("b", 5)]));
-        let seen = compare(&folder(&[]), &before, &after);
+        let seen = compare(Some(&folder(&[])), &before, &after);
         assert!(seen.read, "b is at rest");
         assert_eq!(seen.restless, BTreeSet::from(["a".to_owned()]));
     }

@@ -18,7 +18,7 @@ use crate::{
 use sluice_gate::{Keys, SessionOptions};
 use sluice_model::{Failure, FailureKind, Moment, Outcome, task::Reason, task::Task};
 use sluice_sandbox::{CallError, KeyInfo, LogLine};
-use sluice_store::{Claim, CommitError, ConnectionState, Counts, Finish, Ingest, QuotaRow, RunOutcome, RunStart, Used};
+use sluice_store::{Claim, CommitError, ConnectionState, Counts, Finish, Ingest, NO_CONNECTOR, QuotaRow, RunOutcome, RunStart, Used};
 use sluice_vault::Identity;
 use std::{any::Any, collections::BTreeMap, sync::Arc, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -109,7 +109,7 @@ async fn absent(app: &Arc<App>, claim: Claim, started_at: i64) -> Result<Done, C
     let message = format!("The connector {name} cannot run at the moment: {line}");
     let end = End {
         outcome: RunOutcome::Failed(FailureKind::Other),
-        failure: Some(Failure::new(FailureKind::Other, "NO_CONNECTOR", message.clone())),
+        failure: Some(Failure::new(FailureKind::Other, NO_CONNECTOR, message.clone())),
         state: ConnectionState::BackingOff,
         message: Some(message),
         url: None,
@@ -132,6 +132,11 @@ async fn absent(app: &Arc<App>, claim: Claim, started_at: i64) -> Result<Done, C
         finish: Some(finish(app, &end, Vec::new(), Vec::new(), Vec::new())),
     };
     let done = app.store.commit(batch).await?;
+    // It came while this was written down: whoever told those that wait has told all but this one.
+    if app.modules.get(name).is_some() {
+        modules::wake(&app.store, vec![name.clone()]).await;
+        app.wake.notify_one();
+    }
     Ok(told(app, &end, done.counts))
 }
 

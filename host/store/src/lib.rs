@@ -62,7 +62,7 @@ pub use people::{Audit, Flow, NewUser, Session, Ticket, User};
 pub use read::{DailyQuery, DailyView, EntryQuery, EntryView, MetricSummary, Page};
 pub use revocations::{NewRevocation, Revocation};
 pub use runs::RunView;
-pub use schedule::{Requested, Waiting};
+pub use schedule::{NO_CONNECTOR, Requested, Waiting};
 pub use share::Held;
 pub use store::Store;
 pub use survey::{Database, Survey, survey};

@@ -64,6 +64,9 @@ fn bury(conn: &Connection, incarnation: i64, now: i64) -> Result<(), StoreError>
     Ok(())
 }
 
+/// The failure of a run whose connector was not there; [`Store::wake_absent`] finds whoever has it.
+pub const NO_CONNECTOR: &str = "NO_CONNECTOR";
+
 /// Goes by `connection_absent`, which holds nobody else; what runs or is paused has no time.
 const WAKE: &str = "UPDATE work SET due = ?1, why = NULL WHERE kind = 'sync' AND subject = 0 AND due > ?1
   AND connection IN (SELECT id FROM connection WHERE connector = ?2 AND failure_code = 'NO_CONNECTOR')";
@@ -205,6 +208,12 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_statement_and_the_index_know_the_failure_by_its_name() {
+        assert!(WAKE.contains(&format!("failure_code = '{NO_CONNECTOR}'")));
+        assert!(include_str!("schema_3.sql").contains(&format!("failure_code = '{NO_CONNECTOR}'")));
+    }
 
     #[test]
     fn waking_looks_at_nobody_who_does_not_wait() {
