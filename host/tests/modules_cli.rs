@@ -3,7 +3,7 @@
 
 mod modules_support;
 
-use modules_support::{Fixture, Place, hash};
+use modules_support::{Place, Stranger, hash};
 use serde_json::Value;
 use std::{
     io::{BufRead, BufReader},
@@ -75,7 +75,7 @@ impl Drop for Serving {
 #[test]
 fn a_yes_is_to_bytes_that_wait_and_to_no_others() {
     let place = Place::new();
-    let bytes = Fixture::default().build();
+    let bytes = Stranger::default().build();
     place.put("fit.wasm", &bytes);
     let full = hash(&bytes);
     let list = done(&place, &["modules", "list"]);
@@ -118,7 +118,7 @@ fn a_yes_is_to_bytes_that_wait_and_to_no_others() {
 #[test]
 fn a_name_is_the_instances_even_where_a_file_is_called_so() {
     let place = Place::new();
-    let bytes = Fixture::default().build();
+    let bytes = Stranger::default().build();
     place.put("other.wasm", &bytes);
     place.put("fit.wasm", b"of no use");
     place.settings("[connectors.fit]\nmodule = \"other.wasm\"\n");
@@ -134,7 +134,7 @@ fn a_name_is_the_instances_even_where_a_file_is_called_so() {
 fn a_running_host_carries_decisions_out() {
     let place = Place::new();
     let _host = Serving::start(&place);
-    let first = Fixture::default().build();
+    let first = Stranger::default().build();
     place.put("fit.wasm", &first);
     let began = Instant::now();
     while done(&place, &["modules", "list"]).as_array().unwrap().is_empty() {
@@ -145,7 +145,7 @@ fn a_running_host_carries_decisions_out() {
     let said = String::from_utf8(said.stdout).unwrap();
     assert!(said.starts_with("fit: running, Fit 1.0.0\n\nmay do\n  reads from https://api.fit.example/steps (GET)\n"), "{said}");
 
-    let second = Fixture { version: "2.0.0", paths: "\"/steps\", \"/heart\"", ..Fixture::default() }.build();
+    let second = Stranger { version: "2.0.0", paths: "\"/steps\", \"/heart\"", ..Stranger::default() }.build();
     place.put("fit.wasm", &second);
     let shown = until(&place, |l| l["waiting"].is_object());
     assert_eq!((shown["state"].as_str(), shown["waiting"]["state"].as_str()), (Some("running"), Some("pending")), "{shown}");

@@ -87,7 +87,7 @@ async fn a_version_whose_first_run_crashes_gives_way_to_the_one_before() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_waits_for_a_connector_runs_as_soon_as_it_is_there() {
     let mut place = Place::new();
-    let bytes = Fixture::default().build();
+    let bytes = Stranger::default().build();
     place.put("fit.wasm", &bytes);
     let app = place.watched().await;
     let connection = link(&place).await;

@@ -5,7 +5,7 @@ mod modules_support;
 mod web_support;
 
 use http::{Method, StatusCode};
-use modules_support::{Fixture, hash, pends, runs};
+use modules_support::{Stranger, hash, pends, runs};
 use sluice::{
     modules::{self, Listing},
     web::{Kind, routes},
@@ -60,7 +60,7 @@ async fn audited(host: &Host) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_owners_pages_are_the_owners_alone() {
     let (host, mut owner, _watching) = watched().await;
-    let bytes = Fixture::default().build();
+    let bytes = Stranger::default().build();
     put(&host, "fit.wasm", &bytes);
     until(&host, "fit", pends).await;
     let mut grace = host.member("grace").await;
@@ -86,7 +86,7 @@ async fn the_owners_pages_are_the_owners_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_decision_wants_a_password_that_was_typed_just_now_and_the_bytes_that_were_shown() {
     let (host, mut owner, _watching) = watched().await;
-    let bytes = Fixture::default().build();
+    let bytes = Stranger::default().build();
     put(&host, "fit.wasm", &bytes);
     until(&host, "fit", pends).await;
     let listed = owner.get("/modules").await.body;
@@ -146,7 +146,7 @@ async fn a_decision_wants_a_password_that_was_typed_just_now_and_the_bytes_that_
 #[tokio::test(flavor = "multi_thread")]
 async fn each_decision_does_what_its_page_says() {
     let (host, mut owner, _watching) = watched().await;
-    let first = Fixture::default().build();
+    let first = Stranger::default().build();
     put(&host, "fit.wasm", &first);
     until(&host, "fit", pends).await;
     assert_eq!(owner.get("/modules/fit/rollback").await.status, StatusCode::CONFLICT, "nothing to go back to");
@@ -163,7 +163,7 @@ async fn each_decision_does_what_its_page_says() {
     assert_eq!(owner.get("/modules/fit/approve").await.status, StatusCode::CONFLICT, "nothing waits");
 
     // A version that asks for more: what is new in it is shown, and only a yes lets it run.
-    let second = Fixture { version: "2.0.0", paths: "\"/steps\", \"/heart\"", ..Fixture::default() }.build();
+    let second = Stranger { version: "2.0.0", paths: "\"/steps\", \"/heart\"", ..Stranger::default() }.build();
     put(&host, "fit.wasm", &second);
     until(&host, "fit", |l| l.waiting.is_some()).await;
     let page = owner.get("/modules").await.body;
@@ -200,7 +200,7 @@ async fn each_decision_does_what_its_page_says() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_strangers_file_says_is_text() {
     let (host, mut owner, _watching) = watched().await;
-    put(&host, "fit.wasm", &Fixture { title: NASTY, ..Fixture::default() }.build());
+    put(&host, "fit.wasm", &Stranger { title: NASTY, ..Stranger::default() }.build());
     // A file's own name is a stranger's text as well.
     put(&host, "<img src=x onerror=alert(2)>\u{202e}.wasm", b"\0asm");
     let listing = until(&host, "fit", pends).await;
