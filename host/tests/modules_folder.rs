@@ -155,8 +155,10 @@ async fn a_start_does_not_wait_for_a_strangers_bomb_and_what_is_approved_runs() 
     let app = place.start_with_compiler().await;
     assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
     assert_eq!(app.modules.get("fit").unwrap().manifest.version, "1.0.0", "from its copy");
+    // Where memory comes quickly, the first of them may have passed its limit before the start went on.
     let bomb = place.listed("bomb");
-    assert!(pends(&bomb) && bomb.line.starts_with("not looked at yet") && bomb.command.is_none(), "{bomb:?}");
-    assert!(place.listed("fit").waiting.unwrap().line.starts_with("not looked at yet"));
+    let unseen = |line: &str| line.starts_with("not looked at yet") || line.contains("costs too much to compile");
+    assert!(!runs(&bomb) && unseen(&bomb.line) && bomb.command.is_none(), "{bomb:?}");
+    assert!(unseen(&place.listed("fit").waiting.unwrap().line));
     place.stop().await;
 }
