@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 #[derive(Args)]
 pub struct EntriesArgs {
-    /// One connector's; without it, all.
+    /// One connector's; without it, all, by time.
     connector: Option<String>,
     /// One metric's.
     #[arg(long)]

@@ -205,6 +205,19 @@ impl Serving {
         self.child.wait().expect("the host is dead");
     }
 
+    /// Ctrl-C.
+    pub fn interrupt(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("the host is interrupted");
+    }
+
+    /// How it ends by itself.
+    #[track_caller]
+    #[must_use]
+    pub fn ends(mut self) -> ExitStatus {
+        wait(&mut self.child, PATIENCE).expect("the host ends")
+    }
+
     /// SIGTERM, and how it ended.
     #[track_caller]
     #[must_use]

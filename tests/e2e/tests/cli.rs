@@ -3,10 +3,10 @@
 
 use serde_json::Value;
 use sluice_e2e::{
-    dump::{Copy, Dump, assert_same},
+    dump::{Copy, Dump, assert_same, rows},
     folder::{Folder, Settings},
     program::Output,
-    truth,
+    trapper, truth,
     worlds::{self, Hub},
 };
 use sluice_sim::{Clock, Fault, Kind};
@@ -240,4 +240,49 @@ fn asked_to_stop_in_the_middle_of_a_sync_a_host_gives_its_leases_back_and_leaves
     let other = small(&hub);
     connect(&other, &hub, &[]).exits(0);
     assert_same("a sync that was stopped and taken up again", &got, &Dump::of(&other.data()).without_days_of_gauges().lines());
+}
+
+#[test]
+fn a_second_ctrl_c_ends_a_host_at_once_and_the_next_one_goes_on() {
+    let folder = Folder::new(&Settings::default());
+    let sha256 = trapper::put_endless(&folder.path("modules"));
+    folder.configure(&Settings::default().more(&format!("[connectors.trapper]\nsha256 = \"{sha256}\"")));
+    folder.run_with(&["connect", "trapper", "--key", "key=-", "--no-wait"], "k-123456789\n").exits(0);
+    let host = folder.serve();
+    let database = rusqlite::Connection::open(folder.data().join("sluice.db")).unwrap();
+    let lease = || rows(&database, "SELECT owner FROM connection")[0]["owner"].as_i64().unwrap();
+    until("its run begins", || lease() != 0);
+    host.interrupt();
+    until("it stops in order", || folder.log().contains("asked again, it ends at once"));
+    host.interrupt();
+    assert_eq!(host.ends().code(), Some(130));
+    assert!(folder.log().contains("ended at once"), "{}", folder.log());
+    let left = lease();
+    assert_ne!(left, 0, "it waited for the run, which never returns, instead of ending");
+    // The lease of the dead one holds nobody up.
+    let next = folder.serve();
+    until("the run begins again", || ![0, left].contains(&lease()));
+    drop(next);
+}
+
+#[test]
+fn entries_of_all_connectors_are_one_timeline() {
+    let clock = Clock::system();
+    let (hub, fm) = (worlds::github(&clock, 1, 20), worlds::lastfm(&clock, 1, 20));
+    let folder = Folder::new(&Settings::default().github(&hub).lastfm(&fm));
+    connect(&folder, &hub, &[]).exits(0);
+    folder.run(&["connect", "lastfm", "--key", "user=demo"]).exits(0);
+    let entries: Vec<Value> = folder.run(&["entries", "--json"]).exits(0).json();
+    let times: Vec<jiff::Timestamp> = entries.iter().filter_map(|row| row["start"].as_str()?.parse().ok()).collect();
+    assert!(times.len() > 20 && times.is_sorted(), "{times:?}");
+    let changes = entries.windows(2).filter(|pair| pair[0]["connector"] != pair[1]["connector"]).count();
+    assert!(changes > 4, "one connector after the other: {changes} changes in {} rows", entries.len());
+}
+
+fn until(what: &str, reached: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !reached() {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }

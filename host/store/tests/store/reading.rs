@@ -46,6 +46,48 @@ async fn pages_of_any_size_give_every_entry_once() {
 }
 
 #[tokio::test]
+async fn entries_come_by_time_across_metrics_and_accounts_on_pages_of_any_size() {
+    let (f, _) = filled().await;
+    let when = |row: &EntryView| row.start.unwrap();
+    let whole = f.store.entries(EntryQuery::default()).await.unwrap().rows;
+    assert!(whole.windows(2).all(|pair| when(&pair[0]) <= when(&pair[1])), "not by time");
+    let first: Vec<(&str, &str)> = whole.iter().take(6).map(|row| (row.account.as_str(), row.metric.as_str())).collect();
+    let of_each = |metric| [("a (label)", metric), ("b (label)", metric), ("c (label)", metric)];
+    // At midnight each account has steps and a play: by key, then by account.
+    assert_eq!(first, [of_each("steps"), of_each("plays")].concat());
+    let mut back = f.store.entries(EntryQuery { newest_first: true, ..EntryQuery::default() }).await.unwrap().rows;
+    assert!(back.windows(2).all(|pair| when(&pair[0]) >= when(&pair[1])), "not by time");
+    for limit in [1, 2, 5, 13, 89] {
+        let (mut rows, mut after) = (Vec::new(), None);
+        loop {
+            let page = f.store.entries(EntryQuery { limit, after, newest_first: true, ..EntryQuery::default() }).await.unwrap();
+            rows.extend(page.rows);
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(rows, back, "{limit}");
+    }
+    let order = |row: &EntryView| (when(row), row.account.clone(), row.metric.clone(), row.id.clone());
+    back.sort_by_key(order);
+    let mut whole = whole;
+    whole.sort_by_key(order);
+    assert_eq!(back, whole, "both ways are the same rows");
+}
+
+#[tokio::test]
+async fn an_account_that_comes_between_two_pages_gets_into_no_group_that_was_begun() {
+    let (f, _) = filled().await;
+    let page = f.store.entries(EntryQuery { limit: 40, ..EntryQuery::default() }).await.unwrap();
+    let fence = f.run("d").await;
+    f.record(fence, 10, &[steps(MIDNIGHT, 1.0), steps(MIDNIGHT + 48 * HOUR, 2.0)]).await;
+    let rest = f.store.entries(EntryQuery { after: page.next, ..EntryQuery::default() }).await.unwrap();
+    let old = page.rows.iter().chain(&rest.rows).filter(|row| row.account != "d (label)").count();
+    assert_eq!(old, 90, "nothing of the others is lost or twice");
+}
+
+#[tokio::test]
 async fn filters_narrow_what_is_read() {
     let (f, fences) = filled().await;
     let count = async |query: EntryQuery| f.store.entries(query).await.unwrap().rows.len();
