@@ -1,12 +1,12 @@
 //! Reads an answer's body within its bounds.
 
+use crate::deadline::Deadline;
 use crate::decode::Decoder;
 use crate::gate::Timeouts;
 use crate::wire;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http::{HeaderMap, Method};
 use sluice_model::request::FetchError;
-use tokio::time::{Instant, timeout_at};
 
 /// An answer as it came, decoded, before anything is scrubbed from it.
 pub(crate) struct Answer {
@@ -21,7 +21,7 @@ pub(crate) async fn read(
     method: &Method,
     limit: u64,
     timeouts: &Timeouts,
-    deadline: Instant,
+    deadline: &mut Deadline,
 ) -> Result<Answer, FetchError> {
     let status = response.status().as_u16();
     let headers = std::mem::take(response.headers_mut());
@@ -34,8 +34,7 @@ pub(crate) async fn read(
     let expected = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.trim().parse().ok());
     let mut decoder = Decoder::new(encoding, expected, limit)?;
     loop {
-        let until = deadline.min(Instant::now() + timeouts.between_bytes);
-        let piece = timeout_at(until, response.chunk()).await.map_err(|_| FetchError::Timeout)?;
+        let piece = deadline.wait(timeouts.between_bytes, response.chunk()).await?;
         match piece.map_err(|why| wire::classify(&why))? {
             Some(piece) => decoder.push(&piece)?,
             None => break,

@@ -5,6 +5,7 @@
 //! is what these requests are for; the answer's body is therefore a [`Secret`]. Errors carry no URL: their query may hold a code.
 
 use crate::answer;
+use crate::deadline::Deadline;
 use crate::decode;
 use crate::egress::Egress;
 use crate::explain::{refusal, shown, shown_text};
@@ -19,7 +20,6 @@ use sluice_model::Grant;
 use sluice_model::request::FetchError;
 use sluice_vault::Secret;
 use std::time::Duration;
-use tokio::time::Instant;
 use url::{Url, form_urlencoded};
 use zeroize::Zeroizing;
 
@@ -83,12 +83,12 @@ impl Egress {
     /// # Errors
     /// [`HostRequestError`]: `Unanswered` where it may have taken effect.
     pub async fn host_request(&self, request: HostRequest) -> Result<HostResponse, HostRequestError> {
-        let deadline = Instant::now() + DEADLINE.min(self.timeouts().whole);
+        let mut deadline = Deadline::after(DEADLINE.min(self.timeouts().whole));
         let outgoing = self.host_outgoing(&request)?;
         let method = outgoing.method.clone();
         let place = shown_text(&request.url);
         let denied = |why: &str| HostRequestError::Denied(refusal(self.connector(), method.as_str(), &place, why, None));
-        let response = match self.wire().send(outgoing, deadline).await {
+        let response = match self.wire().send(outgoing, &mut deadline).await {
             Ok(response) => response,
             Err(FetchError::Denied(why)) => return Err(denied(&why)),
             Err(FetchError::Dns) => return Err(HostRequestError::Unreachable("its name does not resolve")),
@@ -96,7 +96,7 @@ impl Egress {
             Err(FetchError::Tls) => return Err(HostRequestError::Unreachable("TLS failed")),
             Err(other) => return Err(HostRequestError::Unanswered(other.to_string())),
         };
-        let answer = answer::read(response, &method, MAX_BYTES, self.timeouts(), deadline).await;
+        let answer = answer::read(response, &method, MAX_BYTES, self.timeouts(), &mut deadline).await;
         let answer = answer.map_err(|why| HostRequestError::Unanswered(why.to_string()))?;
         let text = |v: &HeaderValue| String::from_utf8_lossy(v.as_bytes()).into_owned();
         let headers = answer.headers.iter().map(|(n, v)| (n.as_str().to_owned(), text(v))).collect();

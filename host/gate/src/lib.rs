@@ -19,6 +19,7 @@
 
 mod answer;
 mod client;
+mod deadline;
 mod decode;
 mod egress;
 mod explain;

@@ -5,6 +5,7 @@
 //! left it, no later hop gets them back.
 
 use crate::answer::{self, Answer};
+use crate::deadline::Deadline;
 use crate::decode;
 use crate::egress::Egress;
 use crate::explain::{refusal, shown, shown_text};
@@ -110,9 +111,9 @@ impl Session {
     /// # Errors
     /// The contract's `http.error`; `Denied` means that nothing was sent to the place it names.
     pub async fn fetch(&self, request: Request) -> Result<Response, FetchError> {
-        let deadline = Instant::now() + self.egress.timeouts().whole;
+        let mut deadline = Deadline::after(self.egress.timeouts().whole);
         let outcome = match self.plan(request) {
-            Ok(plan) => self.run(plan, deadline).await,
+            Ok(plan) => self.run(plan, &mut deadline).await,
             Err(denied) => Err(FetchError::Denied(denied)),
         };
         if let Err(FetchError::Denied(why)) = &outcome {
@@ -233,7 +234,7 @@ impl Session {
     }
 
     /// Sends the planned request and follows where it leads.
-    async fn run(&self, mut plan: Plan, deadline: Instant) -> Result<Response, FetchError> {
+    async fn run(&self, mut plan: Plan, deadline: &mut Deadline) -> Result<Response, FetchError> {
         let mut waited = 0;
         // The recipe that the guest named: its parameters are stripped from what comes back, also where it is no longer attached.
         let named = plan.recipe.clone();
@@ -290,14 +291,14 @@ impl Session {
     }
 
     /// Takes one request from every quota that counts it, waiting a little where that helps.
-    async fn take(&self, url: &Url, deadline: Instant, waited: &mut u64) -> Result<Taken, FetchError> {
+    async fn take(&self, url: &Url, deadline: &Deadline, waited: &mut u64) -> Result<Taken, FetchError> {
         loop {
             let ms = match self.quotas.take(url, self.egress.shared().clock.now()) {
                 Ok(taken) => return Ok(taken),
                 Err(ms) => ms,
             };
             let until = Instant::now() + Duration::from_millis(ms);
-            if waited.saturating_add(ms) > LONGEST_WAIT_MS || until > deadline {
+            if waited.saturating_add(ms) > LONGEST_WAIT_MS || deadline.is_before(until) {
                 return Err(FetchError::QuotaExhausted(ms));
             }
             *waited += ms;

@@ -1,6 +1,7 @@
 //! One request on the wire, without any rule about who may send it: judge, dial, send, compare the address, hand over the open answer.
 
 use crate::client;
+use crate::deadline::Deadline;
 use crate::gate::Shared;
 use crate::resolve::{self, IpRule, Judge, Judged, NotDialled};
 use bytes::Bytes;
@@ -10,7 +11,6 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
-use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 /// All header lines of one answer.
@@ -72,7 +72,7 @@ impl Wire {
     }
 
     /// Sends, and waits for the end of the answer's headers.
-    pub(crate) async fn send(&self, out: Outgoing, deadline: Instant) -> Result<reqwest::Response, FetchError> {
+    pub(crate) async fn send(&self, out: Outgoing, deadline: &mut Deadline) -> Result<reqwest::Response, FetchError> {
         let judge = self.judge(&out.url, out.open);
         judge.literal(&out.url).map_err(not_dialled)?;
         // The gate's record of what it dials: whatever leaves this process belongs to such a line. No path and no query, which may hold a key.
@@ -88,9 +88,7 @@ impl Wire {
         let mut request = reqwest::Request::new(out.method, out.url);
         *request.headers_mut() = out.headers;
         *request.body_mut() = out.body.map(reqwest::Body::from);
-        let until = deadline.min(Instant::now() + self.shared.timeouts.first_byte);
-        let response =
-            timeout_at(until, line.client.execute(request)).await.map_err(|_| FetchError::Timeout)?.map_err(|why| classify(&why))?;
+        let response = deadline.wait(self.shared.timeouts.first_byte, line.client.execute(request)).await?.map_err(|why| classify(&why))?;
         // What was dialled is what was judged, or nothing of the answer is used.
         match response.remote_addr() {
             Some(at) => line.judge.ip(at.ip()).map_err(not_dialled)?,

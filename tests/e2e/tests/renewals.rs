@@ -353,6 +353,8 @@ async fn a_host_that_stands_still_in_a_renewal_keeps_its_folder_and_ends_the_ren
     a_second_one_is_refused(&folder);
     assert_eq!(stored(&folder), (vec![(1, false), (1, true)], "ok".to_owned()), "asked, and not answered");
     assert_eq!((asked(&hub), hub.revoked_families()), (1, 0));
+    // Its own timers are over as well when it goes on: the answer lies in its socket all the same, and is the only copy of the new pair.
+    tokio::time::sleep(sluice_gate::Timeouts::default().first_byte + Duration::from_secs(2)).await;
 
     first.signal(rustix::process::Signal::CONT);
     eventually("the new pair", async || (stored(&folder).0 == [(2, false), (2, false)]).then_some(())).await;
