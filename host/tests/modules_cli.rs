@@ -169,3 +169,29 @@ fn a_running_host_carries_decisions_out() {
     assert!(!place.file("fit.wasm").exists());
     assert!(not_done(&place, &["modules", "remove", "fit"]).contains("there is no module fit; in the folder are: none"));
 }
+
+#[test]
+fn compiling_keeps_to_the_limits_that_are_set() {
+    let place = Place::new();
+    let more = sluice_fixtures::bulk::bomb(20_000);
+    place.put("bomb.wasm", &Stranger { name: "bomb", more: &more, ..Stranger::default() }.build());
+    place.put("fit.wasm", &Stranger::default().build());
+    for (setting, passed) in [
+        ("memory-mib = 200", "209715200 bytes of memory"),
+        ("memory-mib = 201", "210763776 bytes of memory"),
+        ("cpu-s = 1", "1 seconds of CPU"),
+        ("wall-s = 1\ncpu-s = 3600", "1 seconds by the clock"),
+    ] {
+        place.settings(&format!("[compile]\n{setting}\n"));
+        let listed = done(&place, &["modules", "show", "bomb"]);
+        let line = listed["line"].as_str().unwrap();
+        assert_eq!((listed["state"].as_str(), &listed["command"]), (Some("refused"), &Value::Null), "{line}");
+        let name = setting.split(' ').next().unwrap();
+        assert!(line.contains(&format!("passed the limit of {passed} after")), "{setting}: {line}");
+        assert!(line.ends_with(&format!("; the limit is {name} under [compile] in plugins.toml")), "{setting}: {line}");
+        assert_eq!(done(&place, &["modules", "show", "fit"])["state"], "pending", "{setting}: the others are as they were");
+    }
+    place.settings("[compile]\nmemory-mb = 1\n");
+    let said = not_done(&place, &["modules", "list"]);
+    assert!(said.contains("nothing is called “memory-mb” here; did you mean “memory-mib”?"), "{said}");
+}

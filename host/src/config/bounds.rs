@@ -1,6 +1,9 @@
 //! Limits that make sense: a zero would let nothing run, and a slip of a few digits would let one connector take the machine.
 
+use super::raw::RawCompile;
 use sluice_model::Limits;
+use sluice_sandbox::CompileLimits;
+use std::time::Duration;
 
 /// The least that WebAssembly knows.
 const PAGE: u64 = 64 << 10;
@@ -31,16 +34,18 @@ pub fn check(name: &str, limits: &Limits) -> Result<(), String> {
     Ok(())
 }
 
-/// The same for compiling: with less no connector of some size compiles, with more one could keep the machine for a day.
-pub fn compile(cpu_seconds: u64, memory_bytes: u64) -> Result<(), String> {
-    for (key, value, least, most) in
-        [("compile-cpu-seconds", cpu_seconds, 1, 3_600), ("compile-memory-bytes", memory_bytes, 256 * MIB, 64 * GIB)]
-    {
-        if !(least..=most).contains(&value) {
-            return Err(format!("{key} = {value}: from {least} to {most}"));
-        }
-    }
-    Ok(())
+/// What compiling one module may cost; below the least of these not even a small one comes through.
+pub fn compile(raw: &RawCompile) -> Result<CompileLimits, String> {
+    let defaults = CompileLimits::default();
+    let limit = |key: &str, set: Option<u64>, default: u64, least: u64, most: u64| match set.unwrap_or(default) {
+        value if (least..=most).contains(&value) => Ok(value),
+        value => Err(format!("[compile] {key} = {value}: from {least} to {most}; default {default}")),
+    };
+    Ok(CompileLimits {
+        memory_bytes: limit("memory-mib", raw.memory_mib, defaults.memory_bytes / MIB, 64, 65_536)? * MIB,
+        cpu_seconds: limit("cpu-s", raw.cpu_s, defaults.cpu_seconds, 1, 3_600)?,
+        wall: Duration::from_secs(limit("wall-s", raw.wall_s, defaults.wall.as_secs(), 1, 86_400)?),
+    })
 }
 
 #[cfg(test)]
@@ -48,11 +53,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_left_out_of_compile_is_the_sandboxs_own() {
+        assert_eq!(compile(&RawCompile::default()), Ok(CompileLimits::default()));
+        let set = RawCompile { memory_mib: Some(64), cpu_s: Some(3_600), wall_s: Some(1) };
+        let all = CompileLimits { memory_bytes: 64 << 20, cpu_seconds: 3_600, wall: Duration::from_secs(1) };
+        assert_eq!(compile(&set), Ok(all));
+    }
+
+    #[test]
     fn the_defaults_are_within_the_bounds() {
         assert_eq!(check("x", &Limits::default()), Ok(()));
-        let default = sluice_sandbox::CompileLimits::default();
-        assert_eq!(compile(default.cpu_seconds, default.memory_bytes), Ok(()));
-        assert_eq!(compile(0, default.memory_bytes).unwrap_err(), "compile-cpu-seconds = 0: from 1 to 3600");
-        assert!(compile(60, 1).unwrap_err().starts_with("compile-memory-bytes = 1: from 268435456"));
     }
 }

@@ -72,7 +72,7 @@ pub struct Config {
     pub trusted_proxies: Vec<IpAddr>,
     /// How many runs go on at once.
     pub concurrent_runs: u32,
-    /// What compiling one connector may cost.
+    /// `[compile]`: what compiling one module may cost.
     pub compile: CompileLimits,
     /// `[connectors.NAME]`.
     pub connectors: BTreeMap<String, ConnectorConfig>,

@@ -15,9 +15,16 @@ pub struct Raw {
     pub key_file: Option<PathBuf>,
     pub trusted_proxies: Vec<String>,
     pub concurrent_runs: Option<u32>,
-    pub compile_cpu_seconds: Option<u64>,
-    pub compile_memory_bytes: Option<u64>,
+    pub compile: RawCompile,
     pub connectors: BTreeMap<String, RawConnector>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RawCompile {
+    pub memory_mib: Option<u64>,
+    pub cpu_s: Option<u64>,
+    pub wall_s: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -103,8 +103,7 @@ fn restart(old: &Config, new: &Config) -> Vec<String> {
         ("key-file", old.key_file != new.key_file),
         ("trusted-proxies", old.trusted_proxies != new.trusted_proxies),
         ("concurrent-runs", old.concurrent_runs != new.concurrent_runs),
-        ("compile-cpu-seconds", old.compile.cpu_seconds != new.compile.cpu_seconds),
-        ("compile-memory-bytes", old.compile.memory_bytes != new.compile.memory_bytes),
+        ("[compile]", old.compile != new.compile),
     ];
     differ.iter().filter(|(_, differs)| *differs).map(|(name, _)| (*name).to_owned()).collect()
 }

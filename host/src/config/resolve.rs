@@ -3,7 +3,6 @@
 use super::{Config, ConfigError, ConnectorConfig, DEFAULT_LISTEN, Overrides, raw};
 use sluice_gate::Upstream;
 use sluice_model::manifest::parse_duration;
-use sluice_sandbox::CompileLimits;
 use std::{
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
@@ -60,7 +59,7 @@ pub fn resolve(file: &Path, raw: raw::Raw, overrides: &Overrides) -> Result<Conf
     if !(1..=1000).contains(&concurrent_runs) {
         return bad(format!("concurrent-runs = {concurrent_runs}: from 1 to 1000; default 16"));
     }
-    let compile = compile(raw.compile_cpu_seconds, raw.compile_memory_bytes)?;
+    let compile = super::bounds::compile(&raw.compile).map_err(ConfigError)?;
     let mut connectors = std::collections::BTreeMap::new();
     for (name, raw) in raw.connectors {
         let settings = connector(&name, raw)?;
@@ -68,16 +67,6 @@ pub fn resolve(file: &Path, raw: raw::Raw, overrides: &Overrides) -> Result<Conf
     }
     let overrides = overrides.clone();
     Ok(Config { file, overrides, public_url, listen, data_dir, modules, key_file, trusted_proxies, concurrent_runs, compile, connectors })
-}
-
-/// What compiling may cost. The clock on the wall is there for a compiler that does not even compute: it has patience in proportion.
-fn compile(cpu_seconds: Option<u64>, memory_bytes: Option<u64>) -> Result<CompileLimits, ConfigError> {
-    let default = CompileLimits::default();
-    let (cpu_seconds, memory_bytes) = (cpu_seconds.unwrap_or(default.cpu_seconds), memory_bytes.unwrap_or(default.memory_bytes));
-    let bounds = super::bounds::compile(cpu_seconds, memory_bytes);
-    bounds.map_err(ConfigError)?;
-    let wall = default.wall.max(std::time::Duration::from_secs(cpu_seconds.saturating_mul(5)));
-    Ok(CompileLimits { memory_bytes, cpu_seconds, wall })
 }
 
 /// `public-url`, or what follows from `listen`. Plain http is for loopback and private addresses only.
@@ -234,6 +223,9 @@ mod tests {
             ("listen = \"8080\"", "write an address and port"),
             ("key-file = \"data/k\"\n", "lies inside data-dir"),
             ("concurrent-runs = 0", "from 1 to 1000"),
+            ("[compile]\nmemory-mib = 63", "[compile] memory-mib = 63: from 64 to 65536; default 3072"),
+            ("[compile]\ncpu-s = 0", "[compile] cpu-s = 0: from 1 to 3600; default 120"),
+            ("[compile]\nwall-s = 86401", "[compile] wall-s = 86401: from 1 to 86400; default 600"),
             ("trusted-proxies = [\"home\"]", "is no IP address"),
             ("[connectors.github]\nmodule = \"../x.wasm\"", "without a path"),
             ("[connectors.github]\nsha256 = \"abc\"", "64 hex digits"),

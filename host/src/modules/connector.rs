@@ -4,7 +4,7 @@ use super::Workshop;
 use crate::config::{Config, ConnectorConfig};
 use sluice_gate::{Egress, EgressOptions};
 use sluice_model::{Grant, Manifest, manifest::AuthKind};
-use sluice_sandbox::Module;
+use sluice_sandbox::{LoadError, Module};
 use sluice_store::MetricIds;
 use std::sync::{Arc, atomic::AtomicBool};
 
@@ -74,7 +74,7 @@ pub fn ms(time: std::time::Duration) -> u64 {
 /// by the other.
 pub async fn prepare(config: &Config, workshop: Workshop<'_>, name: &str, bytes: &[u8]) -> Result<Prepared, String> {
     let settings_of = config.connector(name);
-    let module = workshop.engine.load_named(name, bytes).await.map_err(|e| e.to_string())?;
+    let module = workshop.engine.load_named(name, bytes).await.map_err(|e| unloaded(&e))?;
     let silent = |e: sluice_sandbox::CallError| format!("`describe` did not answer: {e}");
     let text = module.describe().await.map_err(silent)?;
     if module.describe().await.map_err(silent)? != text {
@@ -95,6 +95,17 @@ pub async fn prepare(config: &Config, workshop: Workshop<'_>, name: &str, bytes:
     let settings = settings(&settings_of, &manifest)?;
     let grant = Arc::new(Grant::new(&manifest, &settings).map_err(|e| e.to_string())?);
     Ok(Prepared { manifest: Arc::new(manifest), grant, module, config: settings_of, settings })
+}
+
+/// Why it could not be loaded, and which setting bounds that.
+fn unloaded(error: &LoadError) -> String {
+    let setting = match error {
+        LoadError::CompileLimit { name: "bytes of memory", .. } => "memory-mib",
+        LoadError::CompileLimit { name: "seconds of CPU", .. } => "cpu-s",
+        LoadError::CompileLimit { name: "seconds by the clock", .. } => "wall-s",
+        _ => return error.to_string(),
+    };
+    format!("{error}; the limit is {setting} under [compile] in plugins.toml")
 }
 
 /// From what was approved to a connector. The first thing that is stored of it (its metrics) is stored here.

@@ -21,7 +21,7 @@ use std::{
 /// What a machine with other things to do may take for an answer. How quick it is on a quiet one is measured elsewhere.
 const ANSWERED_IN: Duration = Duration::from_secs(2);
 const CPU_SECONDS: u64 = 2;
-const MEMORY_BYTES: u64 = 1 << 30;
+const MEMORY_MIB: u64 = 1 << 10;
 
 /// Asks for the health until told to stop: how often, and the longest it took.
 fn ask_for_health(port: u16, over: Arc<AtomicBool>) -> thread::JoinHandle<(u32, Duration)> {
@@ -48,8 +48,8 @@ fn ask_for_health(port: u16, over: Arc<AtomicBool>) -> thread::JoinHandle<(u32, 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bombs_of_growing_size_are_compiled_or_refused_within_their_budget_and_the_host_answers_meanwhile() {
-    let limits = format!("compile-cpu-seconds = {CPU_SECONDS}\ncompile-memory-bytes = {MEMORY_BYTES}");
-    let folder = Folder::new(&Settings::default().top(&limits));
+    let limits = format!("[compile]\ncpu-s = {CPU_SECONDS}\nmemory-mib = {MEMORY_MIB}\n");
+    let folder = Folder::new(&Settings::default().more(&limits));
     let host = folder.serve();
     let over = Arc::new(AtomicBool::new(false));
     let health = ask_for_health(folder.port, over.clone());
@@ -69,7 +69,7 @@ async fn bombs_of_growing_size_are_compiled_or_refused_within_their_budget_and_t
         match state {
             "pending" => ended.push(format!("{blocks}: compiled")),
             "refused" => {
-                let budget = [format!("limit of {CPU_SECONDS} seconds of CPU"), format!("limit of {MEMORY_BYTES} bytes of memory")];
+                let budget = [format!("limit of {CPU_SECONDS} seconds of CPU"), format!("limit of {} bytes of memory", MEMORY_MIB << 20)];
                 assert!(budget.iter().any(|words| line.contains(words)) && !line.contains('\n'), "{name} ({} bytes): {line}", bytes.len());
                 ended.push(format!("{blocks}: refused"));
             }
