@@ -15,7 +15,7 @@ pub struct Status {
     /// Whether somebody has set the host up.
     pub owner: bool,
     /// Linked accounts.
-    pub connections: usize,
+    pub connections: u64,
     /// Apps that are paused until somebody mends them.
     pub paused_apps: Vec<AppRow>,
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 pub async fn status(State(app): State<Arc<App>>) -> Result<Json<api::Status>, ControlError> {
     let owner = app.store.owner().await?.is_some();
-    let connections = app.store.connections(sluice_store::ConnectionFilter::default()).await?.len();
+    let connections = app.store.connection_count().await?;
     let mut paused_apps = app_rows(&app).await?;
     paused_apps.retain(|row| row.state == "paused");
     Ok(Json(api::Status {

@@ -1,6 +1,6 @@
 //! Pages: how people reach Sluice with a browser, and the only place that serves HTTP.
 //!
-//! A request's way: `server` reads it within bounds, `guard` decides whether it is looked at, `routes` finds its handler, a file of `pages` answers
+//! A request's way: `server` reads it within bounds (and `patience` bounds how long an answer may go unread), `guard` decides whether it is looked at, `routes` finds its handler, a file of `pages` answers
 //! it with plain data from the store and a template. `site` knows where we are, `session` who is asking, `csrf` whether a form is ours, `headers` what
 //! browsers are told, `throttle` and `password` guard the sign-in, `confirm` asks for the password again, `words` and `when` say states and times for people, `markup` and `csv` make foreign
 //! text harmless.
@@ -18,6 +18,7 @@ mod links;
 mod markup;
 mod pages;
 mod password;
+mod patience;
 mod reply;
 mod routes;
 mod server;

@@ -3,9 +3,9 @@
 //! The problem: a server without timers holds a half-sent header for ever, and one without a bound on connections has as many tasks and buffers
 //! as anybody cares to open. What bounds this one: [`CONNECTIONS`] at a time (further ones wait in the kernel's queue), [`HEADER_TIME`] for
 //! a request's head and between two requests of one connection, [`HEADERS`] header fields and [`BUFFER`] bytes of them; forms have the
-//! guard's bounds. At the end, [`GRACE`] for answers under way.
+//! guard's bounds; an answer that is not taken, [`UNREAD`]. At the end, [`GRACE`] for answers under way.
 
-use super::router;
+use super::{patience::Patience, router};
 use crate::app::App;
 use axum::body::Body;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -26,6 +26,8 @@ const HEADER_TIME: Duration = Duration::from_secs(10);
 const HEADERS: usize = 64;
 /// Bytes of a request's head.
 const BUFFER: usize = 32 << 10;
+/// For a client to take some of an answer: a tunnel on a train, and no more.
+const UNREAD: Duration = Duration::from_secs(30);
 /// For answers under way when the host stops.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -76,7 +78,7 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, stop: CancellationToken
             request.extensions_mut().insert(peer);
             router.clone().oneshot(request)
         });
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        let connection = graceful.watch(http.serve_connection(TokioIo::new(Patience::new(stream, UNREAD)), service));
         tokio::spawn(async move {
             let _slot = slot;
             if let Err(why) = connection.await {

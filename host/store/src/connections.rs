@@ -356,6 +356,18 @@ impl Store {
             .await
     }
 
+    /// How many connections there are.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn connection_count(&self) -> Result<u64, StoreError> {
+        self.read(|conn| {
+            let count: i64 = conn.prepare_cached("SELECT count(*) FROM connection WHERE erasing = 0")?.query_row([], |row| row.get(0))?;
+            Ok(count.unsigned_abs())
+        })
+        .await
+    }
+
     /// Connections, oldest first, at most 10,000.
     ///
     /// # Errors

@@ -97,6 +97,7 @@ async fn the_same_account_is_not_linked_twice_by_the_same_user() {
     f.store.link(nameless()).await.unwrap();
     let filter = ConnectionFilter { user: Some(f.user), connector: Some("sample".into()) };
     assert_eq!(f.store.connections(filter).await.unwrap().len(), 3);
+    assert_eq!(f.store.connection_count().await.unwrap(), f.store.connections(ConnectionFilter::default()).await.unwrap().len() as u64);
     let other = ConnectionFilter { connector: Some("other".into()), ..ConnectionFilter::default() };
     assert!(f.store.connections(other).await.unwrap().is_empty());
 }
