@@ -6,9 +6,10 @@ use sluice_e2e::{
     dump::{Copy, Dump, assert_same, rows},
     folder::{Folder, Settings},
     program::Output,
-    trapper, truth,
+    truth,
     worlds::{self, Hub},
 };
+use sluice_fixtures::Stranger;
 use sluice_sim::{Clock, Fault, Kind};
 use std::{
     os::unix::fs::PermissionsExt,
@@ -245,9 +246,9 @@ fn asked_to_stop_in_the_middle_of_a_sync_a_host_gives_its_leases_back_and_leaves
 #[test]
 fn a_second_ctrl_c_ends_a_host_at_once_and_the_next_one_goes_on() {
     let folder = Folder::new(&Settings::default());
-    let sha256 = trapper::put_endless(&folder.path("modules"));
-    folder.configure(&Settings::default().more(&format!("[connectors.trapper]\nsha256 = \"{sha256}\"")));
-    folder.run_with(&["connect", "trapper", "--key", "key=-", "--no-wait"], "k-123456789\n").exits(0);
+    let sha256 = folder.put(&Stranger { name: "endless", sync: "(loop $for_ever (br $for_ever))", ..Stranger::default() });
+    folder.configure(&Settings::default().more(&format!("[connectors.endless]\nsha256 = \"{sha256}\"")));
+    folder.run_with(&["connect", "endless", "--key", "key=-", "--no-wait"], "k-123456789\n").exits(0);
     let host = folder.serve();
     let database = rusqlite::Connection::open(folder.data().join("sluice.db")).unwrap();
     let lease = || rows(&database, "SELECT owner FROM connection")[0]["owner"].as_i64().unwrap();
