@@ -6,8 +6,8 @@ mod modules_support;
 use modules_support::{Place, Stranger, hash};
 use serde_json::Value;
 use std::{
-    io::{BufRead, BufReader},
-    process::{Child, Command, Output, Stdio},
+    io::{BufRead, BufReader, Lines},
+    process::{Child, ChildStdout, Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
@@ -53,15 +53,15 @@ fn until(place: &Place, is: impl Fn(&Value) -> bool) -> Value {
     }
 }
 
-/// A host, ended with its handle.
-struct Serving(Child);
+/// A host, ended with its handle. Its output stays open: it has more to say than that it serves.
+struct Serving(Child, Lines<BufReader<ChildStdout>>);
 
 impl Serving {
     fn start(place: &Place) -> Self {
         let mut child = sluice(place, &["serve", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         assert!(lines.any(|line| line.unwrap().contains("serves http://")), "it serves");
-        Self(child)
+        Self(child, lines)
     }
 }
 

@@ -26,7 +26,7 @@ pub use entry::{Entry, Sample};
 pub use failure::{Failure, FailureKind, FailureScope, Outcome};
 pub use grant::Grant;
 pub use ids::{AppId, ConnectionId, RunId, UserId};
-pub use limits::Limits;
+pub use limits::{CompileLimits, Limits};
 pub use manifest::Manifest;
 pub use moment::{Day, Moment};
 pub use time::{Clock, Random};

@@ -3,6 +3,7 @@
 //! The constants are bounds that nobody sets. The host, the test harness of the SDK and the words of the contract (`wit/`) hold to these and no others.
 
 use serde::Deserialize;
+use std::time::Duration;
 
 /// Bounds of one run.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -44,6 +45,23 @@ impl Default for Limits {
             state_bytes: 1 << 20,
             host_calls: 1_000_000,
         }
+    }
+}
+
+/// What compiling one component may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompileLimits {
+    /// Address space of the process that compiles, bytes. Default 3 GiB.
+    pub memory_bytes: u64,
+    /// CPU time, seconds. Default 120.
+    pub cpu_seconds: u64,
+    /// Time on the wall. Default 10 minutes: it steps back behind everything else.
+    pub wall: Duration,
+}
+
+impl Default for CompileLimits {
+    fn default() -> Self {
+        Self { memory_bytes: 3 << 30, cpu_seconds: 120, wall: Duration::from_secs(600) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Compiling a component in a child process, seen from the host.
 //!
 //! The child gets the component on its standard input and gives compiled code back on its standard output; it has an empty environment, nothing open
-//! besides those pipes, and the limits of [`CompileLimits`], the first two of which it sets for itself (see `child.rs`) and the last of which is a
+//! besides those pipes, and the limits of [`sluice_model::CompileLimits`], the first two of which it sets for itself (see `child.rs`) and the last of which is a
 //! deadline here. However it ends, the answer is compiled code of this very build, or one line that says which limit was passed or what went wrong.
 //! Dropping the future kills the child.
 
@@ -21,23 +21,6 @@ use tokio::process::{Child, Command};
 const COMPLAINT: u64 = 4096;
 /// The first word about a compilation that takes its time; the next ones after twice as long each.
 const FIRST_NOTE: Duration = Duration::from_secs(2);
-
-/// What compiling one component may cost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CompileLimits {
-    /// Address space of the child, bytes. Default 3 GiB.
-    pub memory_bytes: u64,
-    /// CPU time, seconds. Default 120.
-    pub cpu_seconds: u64,
-    /// Time on the wall. Default 10 minutes: it steps back behind everything else.
-    pub wall: Duration,
-}
-
-impl Default for CompileLimits {
-    fn default() -> Self {
-        Self { memory_bytes: 3 << 30, cpu_seconds: 120, wall: Duration::from_secs(600) }
-    }
-}
 
 /// The program that compiles: as a rule this one, with an argument that makes it call [`crate::compile_child_main`].
 #[derive(Clone, Debug)]

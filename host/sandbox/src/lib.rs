@@ -43,7 +43,7 @@ mod wasi;
 mod wire;
 
 pub use child::compile_child_main;
-pub use compiler::{CompileLimits, Compiler};
+pub use compiler::Compiler;
 pub use config::allowed_features;
 pub use engine::{Engine, EngineOptions};
 pub use error::{CallError, EngineError, LoadError};

@@ -46,7 +46,10 @@ pub async fn run(_: ServeArgs, config: Config) -> Outcome {
     tokio::spawn(modules::watch(app.clone(), stop.clone()));
     tokio::spawn(config::follow(app.clone(), stop.clone()));
     let pages = tokio::spawn(web::serve(app.clone(), listener, stop.clone()));
-    greet(&app).await?;
+    // Whoever reads only the first line and closes the pipe does not mean to end the host.
+    if let Err(error) = greet(&app).await {
+        tracing::warn!("not everything could be told at the start: {error}");
+    }
 
     let code = tokio::select! {
         () = asked.stop() => {

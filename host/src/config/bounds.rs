@@ -1,8 +1,7 @@
 //! Limits that make sense: a zero would let nothing run, and a slip of a few digits would let one connector take the machine.
 
 use super::raw::RawCompile;
-use sluice_model::Limits;
-use sluice_sandbox::CompileLimits;
+use sluice_model::{CompileLimits, Limits};
 use std::time::Duration;
 
 /// The least that WebAssembly knows.

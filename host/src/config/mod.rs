@@ -17,8 +17,7 @@ pub use reload::{Reloaded, follow, reload};
 pub use resolve::resolve;
 
 use sluice_gate::Upstream;
-use sluice_model::Limits;
-use sluice_sandbox::CompileLimits;
+use sluice_model::{CompileLimits, Limits};
 use std::{
     collections::BTreeMap,
     io::Read,

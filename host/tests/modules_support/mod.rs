@@ -71,7 +71,7 @@ impl Place {
         let compiler = Compiler {
             program: env!("CARGO_BIN_EXE_sluice").into(),
             args: vec!["compile-child".into()],
-            limits: sluice_sandbox::CompileLimits::default(),
+            limits: sluice_model::CompileLimits::default(),
         };
         let config = load(&self.dir.path().join("plugins.toml"), true, &Overrides::default()).unwrap();
         self.open(config, Surroundings { compiler: Some(compiler), ..Surroundings::system() }).await

@@ -191,7 +191,7 @@ async fn within_one_batch_the_last_wins() {
     let done = f.store.commit(batch(fence, 20, ingest.take())).await.unwrap();
     assert_eq!(done.counts, counts(3, 0, 0, 2, 0));
     let live: Vec<_> = f.live(fence.connection).await.into_iter().map(|row| (row.metric, row.value)).collect();
-    assert_eq!(live, [("steps".to_owned(), 8.0), ("plays".to_owned(), 1.0)]);
+    assert_eq!(live, [("plays".to_owned(), 1.0), ("steps".to_owned(), 8.0)]);
 }
 
 #[tokio::test]
