@@ -166,4 +166,12 @@ mod tests {
             assert!(fs::read_dir(root().join("fuzz/seeds").join(name)).unwrap().count() > 1, "{name} has no seeds");
         }
     }
+    #[test]
+    fn the_manifests_among_the_seeds_are_manifests() {
+        for seed in fs::read_dir(root().join("fuzz/seeds/manifest")).unwrap() {
+            let path = seed.unwrap().path();
+            let read = sluice_model::Manifest::parse(&fs::read_to_string(&path).unwrap());
+            assert!(read.is_ok(), "{}: {:?}: fuzzing would begin far from any", path.display(), read.err());
+        }
+    }
 }
