@@ -13,7 +13,7 @@
 //! | `claim`, `schedule` | leases on what is due, from an index, fair between apps and users; hosts that live and die |
 //! | `approvals` | which bytes of a connector the operator accepted |
 //! | `people`, `apps`, `connections`, `credentials`, `revocations` | who, through what, to what, with which keys, and giving them back |
-//! | `read`, `runs` | a page at a time, on connections of their own |
+//! | `entries`, `read`, `runs` | a page at a time, on connections of their own |
 //! | `erase` | leaving, in slices, so that nothing of it is in any file |
 //! | `open` | what is refused, and how a database begins |
 //! | `survey` | a data folder looked at, and not opened |
@@ -27,6 +27,7 @@ mod claim;
 mod connections;
 mod credentials;
 mod days;
+mod entries;
 mod erase;
 mod error;
 #[cfg(test)]
@@ -54,12 +55,13 @@ pub use batch::{Batch, Committed, Counts, Finish, LogLine, Pending, RunOutcome, 
 pub use claim::{Claim, Fence, QuotaRow};
 pub use connections::{Connection, ConnectionFilter, ConnectionState, NewLink};
 pub use credentials::{Credential, NewCredential};
+pub use entries::{EntryQuery, EntryView, Page};
 pub use erase::{DataChoice, Erased};
 pub use error::{CommitError, MetricChanged, OpenError, StoreError};
 pub use ingest::{Ingest, Op, UnknownZone};
 pub use metrics::MetricIds;
 pub use people::{Audit, Flow, NewUser, Session, Ticket, User};
-pub use read::{DailyQuery, DailyView, EntryQuery, EntryView, MetricSummary, Page};
+pub use read::{DailyQuery, DailyView, MetricSummary};
 pub use revocations::{NewRevocation, Revocation};
 pub use runs::RunView;
 pub use schedule::{NO_CONNECTOR, Requested, Waiting};
