@@ -53,22 +53,25 @@ fn until(place: &Place, is: impl Fn(&Value) -> bool) -> Value {
     }
 }
 
-/// A host, ended with its handle. Its output stays open: it has more to say than that it serves.
-struct Serving(Child, Lines<BufReader<ChildStdout>>);
+/// A host, ended with its handle. Its standard output stays open: it has more to say than that it serves.
+struct Serving {
+    child: Child,
+    _printed: Lines<BufReader<ChildStdout>>,
+}
 
 impl Serving {
     fn start(place: &Place) -> Self {
         let mut child = sluice(place, &["serve", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        assert!(lines.any(|line| line.unwrap().contains("serves http://")), "it serves");
-        Self(child, lines)
+        let mut printed = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert!(printed.by_ref().any(|line| line.unwrap().contains("serves http://")), "it serves");
+        Self { child, _printed: printed }
     }
 }
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -161,7 +164,11 @@ fn a_running_host_carries_decisions_out() {
     let now = done(&place, &["modules", "approve", &which]);
     assert_eq!((now["version"].as_str(), &now["waiting"]), (Some("2.0.0"), &Value::Null));
     assert_eq!(done(&place, &["modules", "show", "fit"])["before"]["sha256"], hash(&first));
-    let now = done(&place, &["modules", "rollback", "fit"]);
+    for verb in ["rollback", "remove"] {
+        let said = not_done(&place, &["modules", verb, &format!("fit@{}", &hash(&first)[..12])]);
+        assert!(said.contains(&format!("fit is at {} by now", &hash(&second)[..12])), "{said}");
+    }
+    let now = done(&place, &["modules", "rollback", &which]);
     assert_eq!((now["version"].as_str(), now["sha256"].as_str()), (Some("1.0.0"), Some(hash(&first).as_str())));
     assert!(not_done(&place, &["modules", "rollback", "fit"]).contains("the only version"));
     let now = done(&place, &["modules", "remove", "fit"]);

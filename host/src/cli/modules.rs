@@ -50,7 +50,7 @@ pub enum ModulesCommand {
     },
     /// Let the version before serve again; runs under way end on the present one.
     Rollback {
-        /// Its name.
+        /// Its name; with @HASH, only if that is what serves.
         name: String,
         /// Print JSON.
         #[arg(long)]
@@ -58,7 +58,7 @@ pub enum ModulesCommand {
     },
     /// Remove the file from the folder, and forget what was decided about it. Accounts and data stay.
     Remove {
-        /// Its name.
+        /// Its name; with @HASH, only if that is what serves or lies there.
         name: String,
         /// Print JSON.
         #[arg(long)]

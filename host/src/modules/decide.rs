@@ -31,7 +31,7 @@ pub struct Decision {
     pub verb: Verb,
     /// The instance.
     pub name: String,
-    /// The beginning of the hash, for a yes or no to bytes.
+    /// The beginning of the hash of the bytes that are meant: needed for a yes or no; where the others have one, it must be what serves or lies there.
     pub hash: Option<String>,
     /// Who.
     pub who: Decided,
@@ -77,9 +77,29 @@ pub async fn decide(app: &App, decision: Decision) -> Result<Listing, DecisionEr
     match decision.verb {
         Verb::Approve => approve(app, &decision, &listing).await,
         Verb::Refuse => refuse(app, &decision, &listing).await,
-        Verb::Rollback => roll_back(app, &decision).await,
-        Verb::Remove => remove(app, &decision, &listing).await,
+        Verb::Rollback => {
+            unchanged(&decision, &listing)?;
+            roll_back(app, &decision).await
+        }
+        Verb::Remove => {
+            unchanged(&decision, &listing)?;
+            remove(app, &decision, &listing).await
+        }
     }
+}
+
+/// Whoever says which bytes they looked at decides about no others.
+fn unchanged(decision: &Decision, listing: &Listing) -> Result<(), DecisionError> {
+    let Some(part) = &decision.hash else { return Ok(()) };
+    let there = listing.sha256.as_deref().unwrap_or_default();
+    if part.len() >= LEAST_HASH && there.starts_with(&part.to_ascii_lowercase()) {
+        return Ok(());
+    }
+    let name = &decision.name;
+    refused(format!(
+        "{name} is at {} by now, and not at {part}: look at it again with `sluice modules show {name}`",
+        approval::short(there)
+    ))
 }
 
 /// The full hash of the bytes that wait, where the given letters are its beginning.

@@ -83,7 +83,8 @@ pub async fn decide(
         return again(why);
     }
     let who = Decided { by: "the operator".to_owned(), user: Some(member.user.id), reason: Some("on the modules page".to_owned()) };
-    let hash = matches!(verb, Verb::Approve | Verb::Refuse).then(|| meant.clone());
+    // A name without any bytes has none to mean.
+    let hash = (!meant.is_empty()).then(|| meant.clone());
     match modules::decide(&web.app, Decision { verb, name: name.clone(), hash, who }).await {
         Ok(_) => {
             let (note, to) = match verb {
