@@ -87,10 +87,13 @@ async fn host_settings_that_wait_for_a_restart_are_named() {
     let place = Place::new();
     place.settle("");
     let app = place.open().await;
-    place.settle_with("listen = \"127.0.0.1:9\"\nconcurrent-runs = 3\n", "[connectors.github.limits]\nmemory-bytes = 1073741824\n");
+    place.settle_with(
+        "listen = \"127.0.0.1:9\"\nconcurrent-runs = 3\n[compile]\ncpu-s = 60\n",
+        "[connectors.github.limits]\nmemory-bytes = 1073741824\n",
+    );
     let restart = reload(&app).await.unwrap().restart;
-    assert_eq!(restart[..3], ["public-url", "listen", "concurrent-runs"]);
-    assert!(restart[3].starts_with("[connectors.github.limits] memory-bytes"), "{restart:?}");
+    assert_eq!(restart[..4], ["public-url", "listen", "concurrent-runs", "[compile]"]);
+    assert!(restart[4].starts_with("[connectors.github.limits] memory-bytes"), "{restart:?}");
     assert_eq!(app.config.concurrent_runs, 16);
 }
 

@@ -155,7 +155,10 @@ async fn each_decision_does_what_its_page_says() {
     assert_eq!(answer.location(), "/modules/fit?note=module-refused");
     let page = owner.get("/modules/fit?note=module-refused").await.body;
     assert!(page.contains("Does not run") && page.contains("Run it after all…") && !page.contains("Refuse…"), "{page}");
-    decide(&mut owner, &format!("/modules/fit/approve?hash={}", hash(&first)), None).await;
+    let approve = format!("/modules/fit/approve?hash={}", hash(&first));
+    let asked = owner.get(&approve).await.body;
+    assert!(asked.contains("reads from https://api.fit.example/steps (GET)"), "what it asks for can be read again: {asked}");
+    decide(&mut owner, &approve, None).await;
     let page = owner.get("/modules/fit").await.body;
     for part in ["Running", "1.0.0", "May do", "stores steps", "Records", "steps (1)", "Compiled in", &hash(&first)] {
         assert!(page.contains(part), "{part}: {page}");
@@ -180,6 +183,8 @@ async fn each_decision_does_what_its_page_says() {
     let answer = decide(&mut owner, "/modules/fit/rollback", None).await;
     assert_eq!(answer.location(), "/modules/fit?note=module-rolled-back");
     assert_eq!(host.app.modules.get("fit").unwrap().manifest.version, "1.0.0");
+    let asked = owner.get(&format!("/modules/fit/approve?hash={}", hash(&second))).await.body;
+    assert!(asked.contains("New in it, and not approved") && asked.contains("may now send GET https://api.fit.example/heart"), "{asked}");
     let answer = decide(&mut owner, "/modules/fit/remove", None).await;
     assert_eq!(answer.location(), "/modules?note=module-removed");
     assert!(host.app.modules.get("fit").is_none());

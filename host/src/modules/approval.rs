@@ -254,17 +254,30 @@ async fn later(bench: &Bench<'_>, mut listing: Listing, served: Option<&Approval
 /// The file's bytes do not run: what served before goes on, or nothing does.
 async fn stay(bench: &Bench<'_>, mut listing: Listing, served: Option<&Approval>, why: String, row: Option<&Approval>) -> Judged {
     let command = row.map(|r| command(&r.candidate.name, &r.candidate.hash));
+    // Whoever takes a no back wants to read again to what.
+    let asked = row.and_then(|r| read(&r.candidate.authority));
+    let lines = asked.as_ref().map(Authority::lines).unwrap_or_default();
     if served.is_none() {
         listing.state = ModuleState::Refused;
         listing.line = why;
         listing.version = row.map(|r| r.candidate.version.clone());
+        listing.authority = lines;
         listing.command = command;
         return (listing, None);
     }
     let mut new = Waiting::of(&listing, why);
+    new.authority = lines;
+    if let (Some(asked), Some(before)) = (asked, served.and_then(|s| read(&s.candidate.authority))) {
+        new.difference = asked.asks_more_than(&before);
+    }
     new.version = row.map(|r| r.candidate.version.clone());
     new.command = command;
     beside(bench, listing, served, new).await
+}
+
+/// Authority as it was written down; none where nobody could ask the bytes.
+fn read(text: &str) -> Option<Authority> {
+    serde_json::from_str(text).ok()
 }
 
 /// What was approved serves on, beside something that does not run.

@@ -184,7 +184,7 @@ fn page(web: &Shared, visitor: &Visitor, member: &Member, verb: Verb, report: &R
         verb: word(verb),
         heading,
         what,
-        asks: card.asks.filter(|_| shown),
+        asks: view::asks(&report.listing).filter(|_| shown),
         hash,
         button,
         danger: verb == Verb::Remove,

@@ -23,6 +23,8 @@ pub struct Card {
     pub name: String,
     pub title: String,
     pub file: String,
+    /// It serves its connections.
+    pub runs: bool,
     /// It has a page of its own.
     pub linked: bool,
     pub tone: Tone,
@@ -91,7 +93,7 @@ pub fn card(app: &App, listing: &Listing) -> Card {
     let Listing { name, file, state, .. } = listing;
     // A name stands for one file; another file of the same name is only told about.
     let linked = is_name(name) && app.modules.listed(name).is_some_and(|first| first.file == *file);
-    let asks = asks(listing);
+    let asks = asks(listing).filter(|_| listing.waits());
     let (tone, headline) = match (state, listing.waiting.as_ref().map(|new| new.state)) {
         (ModuleState::Running, None) => (Tone::Good, "Running"),
         (ModuleState::Running, Some(ModuleState::Pending)) => (Tone::Wanted, "Running; a new version waits for your approval"),
@@ -117,6 +119,7 @@ pub fn card(app: &App, listing: &Listing) -> Card {
         name: name.clone(),
         title: inert(if linked { name } else { file }),
         file: inert(file),
+        runs: *state == ModuleState::Running,
         linked,
         tone,
         rank,
@@ -135,27 +138,21 @@ fn plain_line(listing: &Listing) -> String {
     inert(without.unwrap_or(&listing.line))
 }
 
-fn asks(listing: &Listing) -> Option<Asks> {
+/// What a yes to the bytes that do not run would allow; none where there is nothing to say yes to.
+pub fn asks(listing: &Listing) -> Option<Asks> {
     let lines = |lines: &[String]| lines.iter().map(|line| inert(line)).collect();
-    match &listing.waiting {
-        Some(new) if new.state == ModuleState::Pending => Some(Asks {
-            first: false,
-            version: inert(new.version.as_deref().unwrap_or_default()),
-            hash: new.sha256.clone()?,
-            difference: lines(&new.difference),
-            authority: lines(&new.authority),
-            command: new.command.clone()?,
-        }),
-        None if listing.state == ModuleState::Pending => Some(Asks {
-            first: true,
-            version: inert(listing.version.as_deref().unwrap_or_default()),
-            hash: listing.sha256.clone()?,
-            difference: Vec::new(),
-            authority: lines(&listing.authority),
-            command: listing.command.clone()?,
-        }),
-        _ => None,
-    }
+    let (version, hash, command) = match &listing.waiting {
+        Some(new) => (&new.version, &new.sha256, &new.command),
+        None => (&listing.version, &listing.sha256, &listing.command),
+    };
+    Some(Asks {
+        first: listing.waiting.is_none(),
+        version: inert(version.as_deref().unwrap_or_default()),
+        hash: hash.clone()?,
+        difference: listing.waiting.as_ref().map(|new| lines(&new.difference)).unwrap_or_default(),
+        authority: lines(listing.waiting.as_ref().map_or(&listing.authority, |new| &new.authority)),
+        command: command.clone()?,
+    })
 }
 
 /// Going back is not among them: whether there is anything to go back to is not in the listing.
