@@ -9,6 +9,7 @@ use crate::error::LoadError;
 use crate::log::{cut, inert};
 use crate::wire::{ANSWER_HEAD, Answer, Kind, MAX_CODE, Request};
 use rustix::process::Signal;
+use sluice_model::CompileLimits;
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;

@@ -7,8 +7,8 @@
 mod common;
 
 use common::{Fixture, TestHost, options, syncing};
-use sluice_model::Limits;
 use sluice_model::CompileLimits;
+use sluice_model::Limits;
 use sluice_sandbox::{Compiler, Engine, EngineOptions, LoadError};
 use std::collections::BTreeSet;
 use std::io::Write as _;

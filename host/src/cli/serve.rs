@@ -2,7 +2,7 @@
 
 use super::{
     CliError, Outcome,
-    terminal::{end_at_once_on, print},
+    terminal::{end_at_once_on, tell},
 };
 use crate::{
     app::{App, Surroundings},
@@ -34,7 +34,7 @@ pub async fn run(_: ServeArgs, config: Config) -> Outcome {
     let opened = App::open(config, Surroundings::system()).await.map_err(control::ClientError::from)?;
     let app = opened.app;
     if let KeyFile::Created(path) = &opened.key {
-        print(&format!("made the host key {}\n  back it up with your data: without it no stored key can be opened", path.display()))?;
+        tell(&format!("made the host key {}\n  back it up with your data: without it no stored key can be opened", path.display()));
     }
     // From here on: a host that is asked to stop in its first moments ends in order, too.
     let mut asked = Asked::listen();
@@ -46,10 +46,7 @@ pub async fn run(_: ServeArgs, config: Config) -> Outcome {
     tokio::spawn(modules::watch(app.clone(), stop.clone()));
     tokio::spawn(config::follow(app.clone(), stop.clone()));
     let pages = tokio::spawn(web::serve(app.clone(), listener, stop.clone()));
-    // Whoever reads only the first line and closes the pipe does not mean to end the host.
-    if let Err(error) = greet(&app).await {
-        tracing::warn!("not everything could be told at the start: {error}");
-    }
+    greet(&app).await?;
 
     let code = tokio::select! {
         () = asked.stop() => {
@@ -79,12 +76,11 @@ pub async fn run(_: ServeArgs, config: Config) -> Outcome {
 /// What the operator reads first.
 async fn greet(app: &Arc<App>) -> Result<(), CliError> {
     let running = app.modules.running().count();
-    print(&format!("sluice {} serves {} ({running} connectors)", env!("CARGO_PKG_VERSION"), app.config.public_url))?;
-    match web::make_setup_link(app).await {
-        Ok(Some(link)) => print(&format!("first start: open {} to make your account", link.url)),
-        Ok(None) => Ok(()),
-        Err(error) => Err(CliError::Usage(error.to_string())),
+    tell(&format!("sluice {} serves {} ({running} connectors)", env!("CARGO_PKG_VERSION"), app.config.public_url));
+    if let Some(link) = web::make_setup_link(app).await.map_err(|error| CliError::Usage(error.to_string()))? {
+        tell(&format!("first start: open {} to make your account", link.url));
     }
+    Ok(())
 }
 
 /// No core dump may hold a secret.

@@ -12,6 +12,11 @@ pub fn print(text: &str) -> Result<(), CliError> {
     }
 }
 
+/// Prints one text and a newline for whoever is there: what a host has to say at its start must not end it when nobody reads.
+pub fn tell(text: &str) {
+    let _ = writeln!(io::stdout().lock(), "{text}");
+}
+
 /// The log goes to standard error: `info` from a serving host, warnings from a command; `SLUICE_LOG` says otherwise.
 pub fn start_log(serving: bool) {
     let default = if serving { "info" } else { "error" };
