@@ -7,8 +7,8 @@
 //! The test kills fifty times; `sluice-soak` as often as it is told to.
 
 use crate::{
+    PATIENCE,
     dump::{Copy, Dump, assert_same},
-    eventually,
     folder::{Folder, Settings},
     time::Dice,
     worlds::{self, Fm, Hub},
@@ -209,20 +209,29 @@ fn line(row: &Value) -> String {
     parts.join(" ")
 }
 
-/// Waits until every account has everything.
+/// Waits until every account has everything; says of each that has not how it stands.
 async fn complete(folder: &Folder) {
     let client = ask(folder).await;
-    eventually("every account to have everything", async || {
-        let rows: Vec<api::ConnectionRow> = client.get("/v1/connections").await.ok()?;
-        let runs: Vec<api::RunRow> = client.post("/v1/runs", &serde_json::json!({})).await.ok()?;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let rows: Vec<api::ConnectionRow> = client.get("/v1/connections").await.expect("the accounts");
+        let runs: Vec<api::RunRow> = client.post("/v1/runs", &serde_json::json!({})).await.expect("the runs");
         let mut latest: BTreeMap<&str, &str> = BTreeMap::new();
         for run in &runs {
             latest.entry(&run.summary.connection).or_insert(&run.summary.outcome);
         }
-        let done = rows.iter().all(|row| row.state == "ok" && latest.get(row.id.as_str()) == Some(&"complete"));
-        done.then_some(())
-    })
-    .await;
+        let last = |row: &api::ConnectionRow| latest.get(row.id.as_str()).copied();
+        let behind: Vec<String> = rows
+            .iter()
+            .filter(|row| row.state != "ok" || last(row) != Some("complete"))
+            .map(|row| format!("{} {}: {}, last run {:?}, {:?}", row.connector, row.account, row.state, last(row), row.message))
+            .collect();
+        if behind.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < deadline, "after {PATIENCE:?} not every account has everything:\n{}", behind.join("\n"));
+        tokio::time::sleep(Duration::from_millis(15)).await;
+    }
 }
 
 /// Lets a host of this folder take in everything, and ends it in order.

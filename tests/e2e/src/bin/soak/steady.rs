@@ -41,7 +41,8 @@ struct Seen {
     samples: Mutex<Vec<Sample>>,
     complete: AtomicU64,
     crashed: AtomicU64,
-    other: AtomicU64,
+    /// Runs of good connectors that were not complete, in words.
+    failed: Mutex<Vec<String>>,
 }
 
 /// The host, its load, and what was seen of it.
@@ -72,9 +73,13 @@ impl Steady {
         let ended = self.task.join().map_err(words);
         let samples = std::mem::take(&mut *self.seen.samples.lock().expect("the samples"));
         let (complete, crashed) = (self.seen.complete.load(Ordering::SeqCst), self.seen.crashed.load(Ordering::SeqCst));
-        let other = self.seen.other.load(Ordering::SeqCst);
+        let failed = std::mem::take(&mut *self.seen.failed.lock().expect("the failures"));
+        let runs = match failed.first() {
+            None => complete.to_string(),
+            Some(first) => format!("{complete}, and {} failed, the first: {first}", failed.len()),
+        };
         let mut verdicts = vec![
-            Verdict::of("steady-runs", complete, "syncs without a pause, none fails", complete > 0 && other == 0),
+            Verdict::of("steady-runs", runs, "syncs without a pause, none fails", complete > 0 && failed.is_empty()),
             Verdict::of("steady-crashes", crashed, "a crashing connector beside them", crashed > 0),
         ];
         verdicts.extend(trend(
@@ -157,12 +162,14 @@ async fn sync_all(folder: &Folder, seen: &Seen) {
     let mut lines = client.lines("/v1/run", &api::RunRequest { which: None, since: None }).await.expect("a round of syncs");
     while let Some(line) = lines.next::<api::RunLine>().await.expect("the host stays") {
         if let api::RunLine::Finished(summary) = line {
-            let number = match (summary.connector.as_str(), summary.outcome.as_str()) {
-                ("trapper", _) => &seen.crashed,
-                (_, "complete") => &seen.complete,
-                _ => &seen.other,
-            };
-            number.fetch_add(1, Ordering::SeqCst);
+            match (summary.connector.as_str(), summary.outcome.as_str()) {
+                ("trapper", _) => drop(seen.crashed.fetch_add(1, Ordering::SeqCst)),
+                (_, "complete") => drop(seen.complete.fetch_add(1, Ordering::SeqCst)),
+                (connector, outcome) => {
+                    let why = summary.message.as_deref().unwrap_or("no reason was given");
+                    seen.failed.lock().expect("the failures").push(format!("{connector} {}: {outcome}: {why}", summary.account));
+                }
+            }
         }
     }
 }
