@@ -164,6 +164,8 @@ async fn sync_all(folder: &Folder, seen: &Seen) {
         if let api::RunLine::Finished(summary) = line {
             match (summary.connector.as_str(), summary.outcome.as_str()) {
                 ("trapper", _) => drop(seen.crashed.fetch_add(1, Ordering::SeqCst)),
+                // What a connector declares for a minute is soon used up by syncs without a pause; the host keeps to it.
+                (_, "rate-limited") => {}
                 (_, "complete") => drop(seen.complete.fetch_add(1, Ordering::SeqCst)),
                 (connector, outcome) => {
                     let why = summary.message.as_deref().unwrap_or("no reason was given");
