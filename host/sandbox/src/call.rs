@@ -2,16 +2,16 @@
 //!
 //! The future that runs the guest borrows the store and lives in here only, so that whatever ends it (its return, a trap, a bound, the deadline, a panic
 //! of the host's) leaves the store to take the `Host`, the log and the figures from. The guest runs on a stack of its own; at every tick it is interrupted,
-//! its CPU time compared with its budget, and everybody else on this thread gets a turn.
+//! its CPU time compared with its budget, and everybody else on this thread gets a turn. One that computes for long goes on aside (see `aside.rs`).
 
+use crate::aside::{self, Place};
 use crate::bindings::exports::sluice::connector::{identity, manifest, source};
 use crate::bindings::types;
 use crate::config::FRAMES;
-use crate::engine::Shared;
 use crate::error::CallError;
 use crate::log::{cut, inert};
 use crate::meter::Meter;
-use crate::module::Usage;
+use crate::module::{Module, Usage};
 use crate::state::{CancelledCall, RESOURCES, State};
 use crate::wasi::RANDOM_BYTES;
 use sluice_model::Limits;
@@ -51,16 +51,6 @@ pub(crate) enum Export<'a> {
     Sync(&'a source::GuestIndices),
 }
 
-impl Export<'_> {
-    pub(crate) fn entry(&self) -> Entry {
-        match self {
-            Self::Describe(_) => Entry::Describe,
-            Self::Identify(_) => Entry::Identify,
-            Self::Sync(_) => Entry::Sync,
-        }
-    }
-}
-
 /// What a guest answers.
 pub(crate) enum Answer {
     Text(String),
@@ -77,31 +67,44 @@ pub(crate) struct Performed {
     pub(crate) stack: Vec<String>,
 }
 
-/// Runs the guest once, and reports.
-pub(crate) async fn perform(shared: &Shared, pre: &InstancePre<State>, export: Export<'_>, state: State, limits: &Limits) -> Performed {
+/// Runs the guest once, and reports; none where the module has no such export.
+pub(crate) async fn perform(module: &Module, entry: Entry, state: State, limits: &Limits) -> Performed {
     // Waiting for a free slot is not the connector's time.
-    let slot = shared.slots.acquire().await;
+    let slot = Arc::clone(&module.shared().slots).acquire_owned().await;
+    let meter = Arc::clone(&state.meter);
+    let (module, limits) = (module.clone(), limits.clone());
+    let call = async move {
+        let performed = watched(&module, entry, state, &limits).await;
+        drop(slot);
+        performed
+    };
+    // Who describes itself has a second to compute, and ten by the clock, however busy the machine is.
+    let place = if entry == Entry::Describe { Place::Beside } else { Place::Back };
+    aside::run(Box::pin(call), meter, place).await
+}
+
+async fn watched(module: &Module, entry: Entry, state: State, limits: &Limits) -> Performed {
+    let shared = module.shared();
     let running = shared.ticker.running();
     let meter = Arc::clone(&state.meter);
     let mut store = Store::new(&shared.engine, state);
     store.limiter(|state| &mut state.memory);
     store.set_epoch_deadline(1);
     let budget = limits.cpu_ms;
-    store.epoch_deadline_callback(move |cx| tick(cx, budget));
+    let began = Instant::now();
+    store.epoch_deadline_callback(move |cx| tick(cx, budget, began));
     let call_bytes = call_bytes(limits);
     store.set_hostcall_fuel(call_bytes);
     store.set_max_component_handles(HANDLES);
 
-    let began = Instant::now();
     let outcome = {
-        let guest = pin!(enter(&mut store, pre, export));
+        let guest = pin!(enter(&mut store, module.pre(), module.export(entry)));
         let watched = Watched { guest, meter: &meter };
         tokio::time::timeout(Duration::from_millis(limits.wall_ms), watched).await
     };
     let wall = began.elapsed();
     drop(running);
     let state = store.into_data();
-    drop(slot);
     let usage = Usage {
         cpu_us: meter.total() / 1000,
         cpu_ms: meter.total() / 1_000_000,
@@ -140,7 +143,8 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-async fn enter(store: &mut Store<State>, pre: &InstancePre<State>, export: Export<'_>) -> wasmtime::Result<Answer> {
+async fn enter(store: &mut Store<State>, pre: &InstancePre<State>, export: Option<Export<'_>>) -> wasmtime::Result<Answer> {
+    let Some(export) = export else { return Err(Error::msg("the module has no such export")) };
     let instance = pre.instantiate_async(&mut *store).await?;
     match export {
         Export::Describe(indices) => indices.load(&mut *store, &instance)?.call_describe(store).await.map(Answer::Text),
@@ -150,11 +154,14 @@ async fn enter(store: &mut Store<State>, pre: &InstancePre<State>, export: Expor
 }
 
 /// Called from inside the guest once a tick.
-fn tick(mut cx: StoreContextMut<'_, State>, budget_ms: u64) -> wasmtime::Result<UpdateDeadline> {
+fn tick(mut cx: StoreContextMut<'_, State>, budget_ms: u64, began: Instant) -> wasmtime::Result<UpdateDeadline> {
     let state = cx.data_mut();
     let used = state.meter.used();
     if used >= budget_ms.saturating_mul(1_000_000) {
         return Err(state.passed("cpu-ms", budget_ms, used / 1_000_000));
+    }
+    if !state.meter.is_heavy() && aside::is_heavy(Duration::from_nanos(used), began.elapsed()) {
+        state.meter.set_heavy();
     }
     if state.host.cancelled() {
         state.cancelled_ticks = state.cancelled_ticks.saturating_add(1);

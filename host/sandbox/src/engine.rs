@@ -44,7 +44,7 @@ pub(crate) struct Shared {
     pub(crate) engine: wasmtime::Engine,
     linker: Linker<State>,
     pub(crate) ticker: Ticker,
-    pub(crate) slots: Semaphore,
+    pub(crate) slots: Arc<Semaphore>,
     cache: Option<Cache>,
     compiling: Semaphore,
     hopeless: Hopeless,
@@ -74,7 +74,7 @@ impl Engine {
         wasi::link(&mut linker).map_err(|error| EngineError::Setup(needs::chain(&error)))?;
         glue::link(&mut linker).map_err(|error| EngineError::Setup(needs::chain(&error)))?;
         let ticker = Ticker::start(&engine).map_err(|error| EngineError::Thread(error.to_string()))?;
-        let slots = Semaphore::new(usize::try_from(calls).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS));
+        let slots = Arc::new(Semaphore::new(usize::try_from(calls).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)));
         let compiling = Semaphore::new(1);
         let hopeless = Hopeless::default();
         let max_memory_bytes = options.max_memory_bytes;

@@ -17,6 +17,7 @@
 //! **What it costs.** Nothing is linked, looked up or compiled for a call: imports are resolved once for a module, exports are known by index, memory
 //! starts as a copy-on-write image. Only this crate names wasmtime.
 
+mod aside;
 mod bindings;
 mod cache;
 mod call;

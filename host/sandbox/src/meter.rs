@@ -7,7 +7,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 /// The CPU clock of one call. Only the thread that is polling the call touches it.
@@ -17,6 +17,8 @@ pub(crate) struct Meter {
     spent: AtomicU64,
     /// The thread's clock when this slice began, moved on by what is not the guest's.
     began: AtomicU64,
+    /// It computes for long, and is to do so aside.
+    heavy: AtomicBool,
 }
 
 /// The calling thread's CPU time, in nanoseconds.
@@ -36,6 +38,16 @@ impl Meter {
     /// Nanoseconds used, after the call.
     pub(crate) fn total(&self) -> u64 {
         self.spent.load(Ordering::Relaxed)
+    }
+
+    /// Whether [`Meter::set_heavy`] was called.
+    pub(crate) fn is_heavy(&self) -> bool {
+        self.heavy.load(Ordering::Relaxed)
+    }
+
+    /// From now on the call belongs aside.
+    pub(crate) fn set_heavy(&self) {
+        self.heavy.store(true, Ordering::Relaxed);
     }
 
     /// Polls `future` with everything it does charged to the guest.

@@ -142,6 +142,25 @@ impl Module {
         Ok(Self(Arc::new(Inner { shared, pre, describe, identify, sync, facts })))
     }
 
+    /// What it shares with all others.
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.0.shared
+    }
+
+    /// Itself with its imports resolved.
+    pub(crate) fn pre(&self) -> &InstancePre<State> {
+        &self.0.pre
+    }
+
+    /// Where it is entered for that, if it can be.
+    pub(crate) fn export(&self, entry: Entry) -> Option<Export<'_>> {
+        match entry {
+            Entry::Describe => Some(Export::Describe(&self.0.describe)),
+            Entry::Identify => self.0.identify.as_ref().map(Export::Identify),
+            Entry::Sync => self.0.sync.as_ref().map(Export::Sync),
+        }
+    }
+
     /// SHA-256 of the file.
     #[must_use]
     pub fn hash(&self) -> [u8; 32] {
@@ -188,7 +207,7 @@ impl Module {
         let limits = Limits { cpu_ms: 1000, wall_ms: DESCRIBE_WALL_MS, ..Limits::default() };
         let nobody = Box::new(Nobody::new(FIXED_TIME_MS));
         let state = State::new(Entry::Describe, nobody, &limits, self.0.shared.max_memory_bytes);
-        let performed = call::perform(&self.0.shared, &self.0.pre, Export::Describe(&self.0.describe), state, &limits).await;
+        let performed = call::perform(self, Entry::Describe, state, &limits).await;
         match performed.result? {
             Answer::Text(text) if text.len() as u64 <= MANIFEST => Ok(text),
             Answer::Text(text) => Err(CallError::Limit { name: "manifest-bytes", limit: MANIFEST, used: text.len() as u64 }),
@@ -198,8 +217,7 @@ impl Module {
 
     /// Asks whose account it is.
     pub async fn identify(&self, host: Box<dyn Host>, limits: &Limits) -> Report<Result<Account, Failure>> {
-        let export = self.0.identify.as_ref().map(Export::Identify);
-        self.call(export, host, limits, |answer| match answer {
+        self.call(Entry::Identify, host, limits, |answer| match answer {
             Answer::Account(Ok(account)) => match convert::account(account) {
                 Ok(account) => Ok(Ok(account)),
                 Err((name, limit, used)) => Err(CallError::Limit { name, limit: limit as u64, used: used as u64 }),
@@ -212,8 +230,7 @@ impl Module {
 
     /// Brings data.
     pub async fn sync(&self, host: Box<dyn Host>, limits: &Limits) -> Report<Result<Outcome, Failure>> {
-        let export = self.0.sync.as_ref().map(Export::Sync);
-        self.call(export, host, limits, |answer| match answer {
+        self.call(Entry::Sync, host, limits, |answer| match answer {
             Answer::Outcome(outcome) => Ok(outcome.map(convert::outcome).map_err(convert::failure)),
             Answer::Text(_) | Answer::Account(_) => Err(other_answer()),
         })
@@ -222,17 +239,17 @@ impl Module {
 
     async fn call<T>(
         &self,
-        export: Option<Export<'_>>,
+        entry: Entry,
         host: Box<dyn Host>,
         limits: &Limits,
         read: impl FnOnce(Answer) -> Result<T, CallError>,
     ) -> Report<T> {
-        let Some(export) = export else {
+        if self.export(entry).is_none() {
             let result = Err(CallError::Host("this module doesn't export what it was to be entered for".into()));
             return Report { result, host, usage: Usage::default(), log: Vec::new(), stack: Vec::new(), closing: Vec::new() };
-        };
-        let state = State::new(export.entry(), host, limits, self.0.shared.max_memory_bytes);
-        let Performed { result, state, usage, stack } = call::perform(&self.0.shared, &self.0.pre, export, state, limits).await;
+        }
+        let state = State::new(entry, host, limits, self.0.shared.max_memory_bytes);
+        let Performed { result, state, usage, stack } = call::perform(self, entry, state, limits).await;
         let log = state.log.take();
         let result = result.and_then(read);
         let closing = match &result {

@@ -57,6 +57,44 @@ async fn a_neighbours_runs_complete_while_others_attack() {
     }
 }
 
+/// Threads of this program on which guests compute aside.
+#[cfg(target_os = "linux")]
+fn aside() -> usize {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    threads.filter(|thread| std::fs::read_to_string(thread.path().join("comm")).is_ok_and(|name| name.trim() == "busy-guest")).count()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn who_computes_for_long_does_it_aside_and_whoever_waits_stays() {
+    let engine = engine();
+    let endless = Arc::new(engine.load(&syncing("(loop $forever (br $forever))")).await.unwrap());
+    let limits = Limits { cpu_ms: 600_000, ..Limits::default() };
+    let runs: Vec<_> = (0..3)
+        .map(|_| {
+            let (endless, limits) = (Arc::clone(&endless), limits.clone());
+            tokio::spawn(async move { endless.sync(Box::new(TestHost::default()), &limits).await.usage })
+        })
+        .collect();
+    // This program's one worker is free for others meanwhile.
+    while aside() < runs.len() {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let good = engine.load(&syncing("(call $checkpoint (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 1536))")).await.unwrap();
+    for _ in 0..20 {
+        let (report, _) = taken(good.sync(Box::new(TestHost::default()), &Limits::default()).await);
+        assert_eq!(report.result.unwrap().unwrap(), Outcome::Complete);
+    }
+    // Nobody wants them any more: they end where they are.
+    for run in runs {
+        run.abort();
+        assert!(run.await.unwrap_err().is_cancelled());
+    }
+    while aside() > 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
+
 /// A request of forged parts: what is well formed enough to be judged arrives as it was written, for the gate to judge; nothing of it becomes anything
 /// else on the way.
 #[tokio::test]
