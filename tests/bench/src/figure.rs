@@ -70,10 +70,10 @@ pub fn print(all: &[Figure], json: bool) -> io::Result<()> {
         }
         return Ok(());
     }
-    writeln!(out, "{:<16} {:>9} {:<7} {:<8} holds", "figure", "value", "unit", "bar")?;
+    writeln!(out, "{:<21} {:>9} {:<7} {:<8} holds", "figure", "value", "unit", "bar")?;
     for figure in all {
         let holds = if figure.holds() { "yes" } else { "NO" };
-        writeln!(out, "{:<16} {:>9} {:<7} {:<8} {holds}", figure.name, shown(figure.value), figure.unit, figure.bar())?;
+        writeln!(out, "{:<21} {:>9} {:<7} {:<8} {holds}", figure.name, shown(figure.value), figure.unit, figure.bar())?;
     }
     Ok(())
 }
@@ -86,6 +86,12 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     if values.len() % 2 == 1 { at(half) } else { f64::midpoint(at(half.saturating_sub(1)), at(half)) }
 }
 
+/// What 99 of a hundred are not above; 0 of none.
+pub fn p99(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get((values.len() * 99).div_ceil(100).saturating_sub(1)).copied().unwrap_or(0.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,6 +101,13 @@ mod tests {
         for (values, middle) in [(vec![], 0.0), (vec![3.0], 3.0), (vec![9.0, 1.0, 2.0], 2.0), (vec![4.0, 1.0, 2.0, 9.0], 3.0)] {
             assert_eq!(median(values), middle);
         }
+    }
+
+    #[test]
+    fn one_of_a_hundred_is_above_the_99th() {
+        assert_eq!(p99((1..=1000).map(f64::from).collect()), 990.0);
+        assert_eq!(p99(vec![5.0]), 5.0);
+        assert_eq!(p99(Vec::new()), 0.0);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use crate::{
     Fault, at_least,
     figure::{self, Figure},
-    host::{self, Host},
+    host::{self, Host, Shape},
     place::Place,
     plain::{self, Row},
 };
@@ -36,7 +36,7 @@ pub fn measure(place: &Place) -> Result<Vec<Figure>, Fault> {
         Ok(began.elapsed().as_secs_f64())
     };
     host::runtime("host")?.block_on(async {
-        let host = Host::start(place, "ingest", &simulator, ROWS, PAGES, ROUNDS + 1).await?;
+        let host = Host::start(place, "ingest", &simulator, &Shape::of(ROWS, PAGES, ROUNDS + 1)).await?;
         let (mut ours, mut plainly, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
         for round in 0..=ROUNDS {
             let took = host.round(round, 1).await?.as_secs_f64();

@@ -5,17 +5,20 @@
 //! whose fdatasync takes under half a millisecond, which is why that is measured and printed first.
 //!
 //! Contract: only loopback; everything that is written lies in one temporary folder (`--folder` says where it is made; a durable commit costs
-//! nothing on a file system in memory, so that must not be one); every process that is started is ended; all figures take less than four minutes.
+//! nothing on a file system in memory, so that must not be one); every process that is started is ended; all figures take less than ten minutes.
 //! The table goes to standard output, or with `--json` one object a figure; what was behind a ratio goes to standard error. Exit code 0 when every
 //! bar holds, 1 when one does not, 2 when something could not be measured.
 #![forbid(unsafe_code)]
 
+mod drop;
 mod fdatasync;
 mod figure;
+mod gate;
 mod host;
 mod idle;
 mod ingest;
 mod instance;
+mod interference;
 mod place;
 mod plain;
 mod runs;
@@ -44,12 +47,16 @@ struct Arguments {
 }
 
 /// What measures which figures.
-const PARTS: [(&[&str], Part); 5] = [
+const PARTS: [(&[&str], Part); 9] = [
     (&["instance-us"], instance::measure),
     (&["ingest-ratio"], ingest::measure),
     (&["runs-per-s", "runs-ratio"], runs::measure),
     (&["idle-tick-ratio"], idle::measure),
     (&["start-ms", "idle-mib"], start::measure),
+    (&["gate-cost-ratio"], gate::measure),
+    (&["drop-to-pending-ms"], drop::measure),
+    (&["compile-interference"], interference::compile),
+    (&["attack-interference"], interference::attack),
 ];
 
 type Part = fn(&Place) -> Result<Vec<Figure>, Fault>;

@@ -7,7 +7,7 @@
 use crate::{
     Fault, at_least,
     figure::{self, Figure},
-    host::{self, Host},
+    host::{self, Host, Shape},
     place::Place,
     plain::{self, Row},
 };
@@ -59,10 +59,7 @@ impl Bare {
             conn.execute("INSERT INTO task (connection, kind, cursor) VALUES (?, 'sync', '1')", [connection])?;
         }
         conn.execute_batch("COMMIT")?;
-        // The library insists on a choice of TLS, although nothing here is https.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder().no_proxy().tls_backend_preconfigured(tls()?).build()?;
-        Ok(Self { conn: Arc::new(Mutex::new(conn)), client, url: format!("{url}/bench/items") })
+        Ok(Self { conn: Arc::new(Mutex::new(conn)), client: client()?, url: format!("{url}/bench/items") })
     }
 
     async fn round(&self, count: usize, page: u64) -> Result<Duration, Fault> {
@@ -96,6 +93,13 @@ impl Bare {
     }
 }
 
+/// An HTTP client as one would make it.
+pub fn client() -> Result<reqwest::Client, Fault> {
+    // The library insists on a choice of TLS, although nothing here is https.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Ok(reqwest::Client::builder().no_proxy().tls_backend_preconfigured(tls()?).build()?)
+}
+
 fn tls() -> Result<rustls::ClientConfig, Fault> {
     Ok(rustls::ClientConfig::builder().with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
 }
@@ -119,7 +123,7 @@ fn commit(conn: &Connection, connection: i64, page: u64, rows: &[Row]) -> Result
 pub fn measure(place: &Place) -> Result<Vec<Figure>, Fault> {
     let simulator = place.simulator()?;
     let (ours, theirs) = (host::runtime("host")?, host::runtime("bare")?);
-    let host = ours.block_on(Host::start(place, "runs", &simulator, ROWS, 1, CONNECTIONS))?;
+    let host = ours.block_on(Host::start(place, "runs", &simulator, &Shape::of(ROWS, 1, CONNECTIONS)))?;
     let bare = Bare::new(place, &simulator.url)?;
     let warm = ours.block_on(host.round(0, FEWEST))?.min(theirs.block_on(bare.round(FEWEST, 1))?);
     let fits = (FEWEST as f64 / warm.as_secs_f64()) as usize;

@@ -27,30 +27,13 @@ const SETTLES_IN: Duration = Duration::from_secs(2);
 
 /// Measures.
 pub fn measure(place: &Place) -> Result<Vec<Figure>, Fault> {
-    let program = place.program("sluice")?;
     let modules = Place::shipped()?;
     let folder = place.make("start")?;
     fs::write(folder.join("plugins.toml"), "")?;
-    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    let start = || -> Result<(Process, f64), Fault> {
-        let mut command = Command::new(&program);
-        command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        command.arg("--config").arg(folder.join("plugins.toml")).arg("--data-dir").arg(folder.join("data"));
-        command.arg("--key-file").arg(folder.join("key")).arg("--modules").arg(&modules);
-        command.args(["--listen", &format!("127.0.0.1:{port}"), "serve"]);
-        let began = Instant::now();
-        let mut process = Process(command.spawn()?);
-        let answer = answered(&mut process.0, &folder.join("data/sluice.sock"))?;
-        let took = began.elapsed().as_secs_f64() * 1e3;
-        if !answer.starts_with("HTTP/1.1 200") {
-            return Err(format!("the host answered “{}”", answer.lines().next().unwrap_or_default()).into());
-        }
-        Ok((process, took))
-    };
     let mut took = Vec::with_capacity(STARTS);
     let mut held = Vec::new();
     for round in 0..=STARTS {
-        let (mut process, ms) = start()?;
+        let (mut process, ms) = host(place, &folder, &modules)?;
         if round > 0 {
             took.push(ms);
         }
@@ -63,8 +46,26 @@ pub fn measure(place: &Place) -> Result<Vec<Figure>, Fault> {
     Ok(vec![at_most("start-ms", figure::median(took), "ms", 150.0), at_most("idle-mib", figure::median(held), "MiB", 60.0)])
 }
 
-/// Asks for the status until there is an answer.
-fn answered(process: &mut Child, socket: &Path) -> Result<String, Fault> {
+/// Starts the real host in a folder with a `plugins.toml`, and says how many ms it took until it answered.
+pub fn host(place: &Place, folder: &Path, modules: &Path) -> Result<(Process, f64), Fault> {
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let mut command = Command::new(place.program("sluice")?);
+    command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.arg("--config").arg(folder.join("plugins.toml")).arg("--data-dir").arg(folder.join("data"));
+    command.arg("--key-file").arg(folder.join("key")).arg("--modules").arg(modules);
+    command.args(["--listen", &format!("127.0.0.1:{port}"), "serve"]);
+    let began = Instant::now();
+    let mut process = Process(command.spawn()?);
+    let answer = ask(&mut process.0, &folder.join("data/sluice.sock"), "/v1/status")?;
+    let took = began.elapsed().as_secs_f64() * 1e3;
+    if !answer.starts_with("HTTP/1.1 200") {
+        return Err(format!("the host answered “{}”", answer.lines().next().unwrap_or_default()).into());
+    }
+    Ok((process, took))
+}
+
+/// Asks the host's socket until there is an answer.
+pub fn ask(process: &mut Child, socket: &Path, path: &str) -> Result<String, Fault> {
     let began = Instant::now();
     loop {
         if let Some(status) = process.try_wait()? {
@@ -73,7 +74,7 @@ fn answered(process: &mut Child, socket: &Path) -> Result<String, Fault> {
         match UnixStream::connect(socket) {
             Ok(mut stream) => {
                 stream.set_read_timeout(Some(PATIENCE))?;
-                stream.write_all(b"GET /v1/status HTTP/1.1\r\nhost: sluice\r\nconnection: close\r\n\r\n")?;
+                stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: sluice\r\nconnection: close\r\n\r\n").as_bytes())?;
                 let mut answer = String::new();
                 stream.read_to_string(&mut answer)?;
                 return Ok(answer);
@@ -90,7 +91,7 @@ fn answered(process: &mut Child, socket: &Path) -> Result<String, Fault> {
 }
 
 /// Asks the host to stop, as a service manager would.
-fn stop(process: &mut Child) -> Result<(), Fault> {
+pub fn stop(process: &mut Child) -> Result<(), Fault> {
     if let Some(pid) = i32::try_from(process.id()).ok().and_then(Pid::from_raw) {
         kill_process(pid, Signal::TERM)?;
     }

@@ -1,7 +1,8 @@
 //! The connector that is measured: it does what connectors do, and nothing that only some do.
 //!
 //! A run asks for the next pages of plain JSON rows, with a key that the gate attaches, records a value for each row, and checkpoints after each
-//! page. How many rows a page has, and how many pages a run, are settings, so that one module serves long back-fills and short polls.
+//! page. How many rows a page has, and how many pages a run, are settings, so that one module serves long back-fills and short polls. With the setting
+//! `fetches` a run first asks so many times for its page and looks at no answer: what a request alone costs.
 
 use serde::{Deserialize, Serialize};
 use sluice_sdk::cursor::Versioned;
@@ -46,6 +47,9 @@ impl Connector for Bench {
     fn sync(host: &mut Host<'_>) -> Result<Outcome, Failure> {
         let (rows, pages) = (number(host, "rows"), number(host, "pages"));
         let mut cursor = host.cursor().unwrap_or(Cursor { page: 1 });
+        for _ in 0..number(host, "fetches") {
+            host.fetch(&Request::get("https://bench.example/items").query("n", rows).query("page", cursor.page).credential("user"))?;
+        }
         for _ in 0..pages {
             let request = Request::get("https://bench.example/items").query("n", rows).query("page", cursor.page).credential("user");
             let response = host.fetch(&request)?;
