@@ -16,8 +16,8 @@ use sluice::{
     config::{self, Overrides},
     runs::{Scheduler, events::RunEvent},
 };
-use sluice_model::{Account, ConnectionId, UserId};
-use sluice_sandbox::{CompileLimits, Compiler};
+use sluice_model::{Account, CompileLimits, ConnectionId, UserId};
+use sluice_sandbox::Compiler;
 use sluice_store::{NewCredential, NewLink, NewUser};
 use sluice_vault::Identity;
 use std::{
