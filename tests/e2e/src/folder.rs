@@ -105,6 +105,12 @@ pub fn upstream(connector: &str, from: &str, to: &str) -> String {
     format!("[[connectors.{connector}.upstream]]\nfrom = \"{from}\"\nto = \"{to}\"\nallow-private = true\n")
 }
 
+/// The lines under which the operator has accepted a connector's bytes.
+#[must_use]
+pub fn pinned(connector: &str, sha256: &str) -> String {
+    format!("[connectors.{connector}]\nsha256 = \"{sha256}\"\n")
+}
+
 /// The folder.
 pub struct Folder {
     dir: TempDir,
@@ -156,9 +162,14 @@ impl Folder {
     /// Puts a connector into the modules folder, under its own name; its hash, to be pinned.
     #[must_use]
     pub fn put(&self, stranger: &Stranger<'_>) -> String {
-        let bytes = stranger.build();
-        fs::write(self.path("modules").join(format!("{}.wasm", stranger.name)), &bytes).expect("a connector's file");
-        crate::sha256(&bytes)
+        self.put_bytes(stranger.name, &stranger.build())
+    }
+
+    /// Puts a connector's file into the modules folder; its hash, to be pinned.
+    #[must_use]
+    pub fn put_bytes(&self, name: &str, bytes: &[u8]) -> String {
+        fs::write(self.path("modules").join(format!("{name}.wasm")), bytes).expect("a connector's file");
+        crate::sha256(bytes)
     }
 
     /// `plugins.toml`.

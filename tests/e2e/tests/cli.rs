@@ -4,7 +4,7 @@
 use serde_json::Value;
 use sluice_e2e::{
     dump::{Copy, Dump, assert_same, rows},
-    folder::{Folder, Settings},
+    folder::{Folder, Settings, pinned},
     program::Output,
     truth,
     worlds::{self, Hub},
@@ -247,7 +247,7 @@ fn asked_to_stop_in_the_middle_of_a_sync_a_host_gives_its_leases_back_and_leaves
 fn a_second_ctrl_c_ends_a_host_at_once_and_the_next_one_goes_on() {
     let folder = Folder::new(&Settings::default());
     let sha256 = folder.put(&Stranger { name: "endless", sync: "(loop $for_ever (br $for_ever))", ..Stranger::default() });
-    folder.configure(&Settings::default().more(&format!("[connectors.endless]\nsha256 = \"{sha256}\"")));
+    folder.configure(&Settings::default().more(&pinned("endless", &sha256)));
     folder.run_with(&["connect", "endless", "--key", "key=-", "--no-wait"], "k-123456789\n").exits(0);
     let host = folder.serve();
     let database = rusqlite::Connection::open(folder.data().join("sluice.db")).unwrap();

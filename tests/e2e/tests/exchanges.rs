@@ -1,8 +1,6 @@
 //! Keys that end and are renewed by a step of the manifest (`when = "renew"`): a session for the next session, asked for by the host itself.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod guest;
-
 use axum::{
     Router,
     body::Body,
@@ -10,12 +8,12 @@ use axum::{
     http::{HeaderMap, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
-use guest::Guest;
 use sluice_e2e::{
-    folder::{Folder, Settings, upstream},
+    folder::{Folder, Settings, pinned, upstream},
     host::Host,
     time::{DAY, noon},
 };
+use sluice_fixtures::{Fixture, Script, Stranger};
 use sluice_store::{Connection, ConnectionState};
 use std::{
     collections::VecDeque,
@@ -34,13 +32,13 @@ kind = "fields"
   [[auth.exchange]]
   when = "linked"
   method = "GET"
-  url = "https://guest.example/begin"
+  url = "https://api.fit.example/begin"
   query = { seed = "{seed}" }
   keep = { session = "/session", expires-in = "/ttl" }
   [[auth.exchange]]
   when = "renew"
   method = "GET"
-  url = "https://guest.example/renew"
+  url = "https://api.fit.example/renew"
   header = { x-session = "{session}" }
   keep = { session = "/session", expires-in = "/ttl" }
 "#;
@@ -113,18 +111,19 @@ async fn provider(State(world): State<Shared>, uri: Uri, headers: HeaderMap) -> 
     }
 }
 
-/// Fetches one thing with its key.
-fn reader(manifest: &str) -> Guest<'_> {
-    Guest {
-        imports: r#"(import "sluice:connector/http@0.1.0" "fetch"
-            (func $fetch (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))"#,
-        data: r#"(data (i32.const 16384) "GET") (data (i32.const 16400) "user") (data (i32.const 16416) "https://guest.example/thing")"#,
-        sync: "(call $fetch (i32.const 16384) (i32.const 3) (i32.const 16416) (i32.const 27)
-            (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
-            (i32.const 1) (i32.const 16400) (i32.const 4) (i32.const 0) (i32.const 2080))",
-        manifest: Some(manifest),
-        ..Guest::default()
-    }
+/// Whose account it is: the same one whoever asks, or a sign-in would make another.
+const IDENTIFY: &str = "(i32.store8 (i32.const 1032) (i32.const 1)) (i32.store (i32.const 1036) (i32.const 16384))
+    (i32.store (i32.const 1040) (i32.const 7)) (i32.store (i32.const 1044) (i32.const 16384)) (i32.store (i32.const 1048) (i32.const 7))";
+
+/// Fetches one thing with its key, which is a session that the host keeps.
+fn reader() -> Vec<u8> {
+    let script = Script::default().get("https://api.fit.example/thing");
+    let like = Stranger { name: "reader", paths: "\"/\"", to: "\"GET https://api.fit.example/\"", ..Stranger::default() }.manifest();
+    let (before, rest) = like.split_once("[[auth]]").unwrap();
+    let (_, rest) = rest.split_once("[[attach]]").unwrap();
+    let manifest = format!("{before}{AUTH}\n[[attach]]{}", rest.replace("{key}", "{session}"));
+    let more = format!(r#"{} (data (i32.const 16384) "guest-1")"#, script.more);
+    Fixture { manifest: &manifest, identify: IDENTIFY, sync: &script.sync, more: &more, ..Fixture::default() }.build()
 }
 
 fn ended(connection: &Connection) -> (ConnectionState, Option<&str>) {
@@ -138,12 +137,9 @@ async fn a_session_is_renewed_by_the_manifests_step_and_a_person_asked_only_when
     let addr = listener.local_addr().unwrap();
     let router = Router::new().fallback(provider).with_state(Arc::clone(&world));
     tokio::spawn(async move { axum::serve(listener, router).await });
-    let (before, rest) = guest::MANIFEST.split_once("[[auth]]").unwrap();
-    let (_, rest) = rest.split_once("[[attach]]").unwrap();
-    let manifest = format!("{before}{AUTH}\n[[attach]]{}", rest.replace("{key}", "{session}"));
     let folder = Folder::new(&Settings::default());
-    let sha256 = reader(&manifest).put(&folder.path("modules"), "reader");
-    let lines = guest::pinned("reader", &sha256) + &upstream("reader", "https://guest.example/", &format!("http://{addr}/"));
+    let sha256 = folder.put_bytes("reader", &reader());
+    let lines = pinned("reader", &sha256) + &upstream("reader", "https://api.fit.example/", &format!("http://{addr}/"));
     folder.configure(&Settings::default().more(&lines));
     let clock = noon();
     let host = Host::start(&folder, &clock).await;

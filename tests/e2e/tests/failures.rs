@@ -1,16 +1,14 @@
 //! The failure table, end to end: a provider does something, and these are the state, the words and the next run that the person sees.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod guest;
-
 use sluice_e2e::{
     dump::assert_same,
     eventually,
-    folder::{Folder, Settings},
+    folder::{Folder, Settings, pinned},
     host::Host,
     time::{DAY, HOUR, noon},
     truth,
-    worlds::{self, Fm, Hub, OAUTH, ROTATING},
+    worlds::{self, Fm, Hub, ROTATING},
 };
 use sluice_fixtures::Stranger;
 use sluice_model::{ConnectionId, FailureKind, UserId};
@@ -283,114 +281,6 @@ async fn an_answer_that_is_no_answer_backs_off_and_leaves_the_operator_an_excerp
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_bound_ends_a_run_under_its_own_name_and_costs_only_that_run() {
-    // (line under limits, what the person reads)
-    let cases = [
-        ("host-calls = 3", "host-calls"),
-        ("memory-bytes = 65536", "memory-bytes"),
-        ("wall-ms = 40", "wall-ms"),
-        ("requests = 2", "limits.requests"),
-        ("response-bytes = 300", "300"),
-        ("entries = 1", "1 entries"),
-        ("entry-bytes = 10", "10 bytes of entries"),
-        ("state-bytes = 20", "20"),
-    ];
-    let clock = noon();
-    let hub = worlds::github(&clock, 1, 3);
-    let instances = |limited: bool| {
-        let mut text = String::new();
-        for (at, (line, _)) in cases.iter().enumerate() {
-            text.push_str(&format!("[connectors.c{at}]\nmodule = \"github.wasm\"\n"));
-            if limited {
-                text.push_str(&format!("[connectors.c{at}.limits]\n{line}\n"));
-            }
-            text.push_str(&sluice_e2e::folder::upstream(&format!("c{at}"), "https://api.github.com/", &hub.api()));
-        }
-        Settings::default().more(&text)
-    };
-    let folder = Folder::new(&instances(false));
-    let host = Host::start_with(&folder, &clock, std::sync::Arc::new(|_| {}), false).await;
-    let user = host.user("ada", "UTC", true).await;
-    let mut ids = Vec::new();
-    for at in 0..cases.len() {
-        ids.push(host.link(user, &format!("c{at}"), "token", &[("token", &hub.token("demo").unwrap())]).await);
-    }
-    host.stop().await;
-    folder.configure(&instances(true));
-    hub.fault(Fault::new(Kind::Delay { ms: 30 }));
-    let host = Host::start(&folder, &clock).await;
-    for (id, (line, says)) in ids.iter().zip(cases) {
-        let connection = host.settled(*id).await;
-        let message = connection.message.clone().unwrap_or_default();
-        assert_eq!(connection.state, ConnectionState::BackingOff, "{line}: {message}");
-        assert!(message.contains(says), "{line}: {message}");
-        assert!(connection.next_due.unwrap() > host.app.now(), "{line}");
-    }
-    host.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_connector_that_never_returns_is_ended_at_its_cpu_time_and_its_neighbours_do_not_notice() {
-    let clock = noon();
-    let hub = worlds::github(&clock, 1, 3);
-    let folder = Folder::new(&Settings::default());
-    let busy = guest::Guest { sync: "(loop $forever (br $forever))", ..guest::Guest::default() };
-    let sha256 = busy.put(&folder.path("modules"), "busy");
-    let more = guest::pinned("busy", &sha256) + "[connectors.busy.limits]\ncpu-ms = 50\n";
-    folder.configure(&Settings::default().github(&hub).more(&more));
-    let host = Host::start(&folder, &clock).await;
-    let user = host.user("ada", "UTC", true).await;
-    let bad = host.link(user, "busy", "key", &[("key", "k-123456789")]).await;
-    let good = host.link(user, "github", "token", &[("token", &hub.token("demo").unwrap())]).await;
-    let connection = host.settled(bad).await;
-    assert_eq!((connection.state, connection.failure_code.as_deref()), (ConnectionState::BackingOff, Some("LIMIT_CPU_MS")));
-    let message = connection.message.unwrap();
-    assert!(message.contains("passed its limit of 50 cpu-ms"), "{message}");
-    assert_eq!(host.settled(good).await.state, ConnectionState::Ok);
-    assert_eq!(host.run(bad).await.attempts, 2, "it is tried again, and ended again");
-    host.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_log_over_its_bound_is_cut_with_a_line_that_says_so_and_the_run_goes_on() {
-    let clock = noon();
-    let talker = guest::Guest {
-        imports: r#"(import "sluice:connector/log@0.1.0" "write" (func $log (param i32 i32 i32)))"#,
-        data: r#"(data (i32.const 16384) "a line of the log that says very little")"#,
-        locals: "(local $n i32)",
-        // Five hundred lines of 39 bytes.
-        sync: "(loop $more
-            (call $log (i32.const 2) (i32.const 16384) (i32.const 39))
-            (local.set $n (i32.add (local.get $n) (i32.const 1)))
-            (br_if $more (i32.lt_u (local.get $n) (i32.const 500))))",
-        ..guest::Guest::default()
-    };
-    for (limits, bound) in [("[connectors.talker.limits]\nlog-bytes = 1000\n", 1_000), ("", 64 << 10)] {
-        let folder = Folder::new(&Settings::default());
-        let sha256 = talker.put(&folder.path("modules"), "talker");
-        folder.configure(&Settings::default().more(&(guest::pinned("talker", &sha256) + limits)));
-        let host = Host::start(&folder, &clock).await;
-        let user = host.user("ada", "UTC", true).await;
-        let id = host.link(user, "talker", "key", &[("key", "k-123456789")]).await;
-        let connection = host.settled(id).await;
-        assert_eq!((connection.state, connection.message), (ConnectionState::Ok, None), "a full log fails nobody");
-        let run = connection.last_run.unwrap();
-        assert_eq!(run.outcome, RunOutcome::Complete);
-        let log = host.app.store.run_log(run.id).await.unwrap();
-        let (said, rest): (Vec<_>, Vec<_>) = log.iter().partition(|line| line.text.starts_with("a line of the log"));
-        let bytes: usize = said.iter().map(|line| line.text.len()).sum();
-        assert!(bytes <= bound, "{bytes} bytes under a bound of {bound}");
-        if bound == 1_000 {
-            assert!(bytes > bound / 2, "only {bytes} bytes: what fits is kept");
-            assert!(rest.iter().any(|line| line.text.contains("1000") && line.text.contains("log")), "{rest:?}");
-        } else {
-            assert_eq!(said.len(), 500, "without the bound the log is whole");
-        }
-        host.stop().await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_the_provider_takes_back_needs_a_sign_in_which_makes_a_new_one() {
     for on_200 in [false, true] {
         let clock = noon();
@@ -441,7 +331,7 @@ async fn a_connector_that_traps_backs_off_with_its_frames_in_the_log_and_its_nei
     let hub = worlds::github(&clock, 1, 3);
     let folder = Folder::new(&Settings::default().github(&hub));
     let sha256 = folder.put(&Stranger::trapper());
-    folder.configure(&Settings::default().github(&hub).more(&format!("[connectors.trapper]\nsha256 = \"{sha256}\"")));
+    folder.configure(&Settings::default().github(&hub).more(&pinned("trapper", &sha256)));
     let host = Host::start(&folder, &clock).await;
     let user = host.user("ada", "UTC", true).await;
     let bad = host.link(user, "trapper", "key", &[("key", "k-123456789")]).await;
@@ -501,9 +391,8 @@ async fn a_module_that_is_broken_degrades_its_own_connections_and_says_so_in_one
         host.stop().await;
     }
     // The same broken file, pinned by its hash: it is read, and refused.
-    std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
-    let hash = guest::sha256(&whole[..whole.len() / 2]);
-    folder.configure(&Settings::default().github(&hub).lastfm(&fm).more(&format!("[connectors.lastfm]\nsha256 = \"{hash}\"")));
+    let hash = folder.put_bytes("lastfm", &whole[..whole.len() / 2]);
+    folder.configure(&Settings::default().github(&hub).lastfm(&fm).more(&pinned("lastfm", &hash)));
     let host = Host::start(&folder, &clock).await;
     let listing = host.app.modules.listing().iter().find(|l| l.name == "lastfm").unwrap().clone();
     assert_eq!(listing.state, sluice::modules::ModuleState::Refused, "{listing:?}");
@@ -646,7 +535,6 @@ async fn an_app_that_the_provider_does_not_know_is_paused_by_what_the_host_itsel
     let again = host.sign_in(user, "github", "oauth").await;
     assert_eq!(host.settled(again).await.state, ConnectionState::Ok);
     host.stop().await;
-    let _ = OAUTH;
 }
 
 #[tokio::test(flavor = "multi_thread")]

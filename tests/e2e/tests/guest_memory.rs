@@ -6,20 +6,18 @@
 //! works, in each spelling.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod guest;
-
 use axum::{Router, extract::State, http::HeaderMap, http::StatusCode, http::Uri, response::IntoResponse, response::Response};
 use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
-use guest::Guest;
 use sluice_e2e::{
-    folder::{Folder, Settings, upstream},
+    folder::{Folder, Settings, pinned, upstream},
     host::Host,
     spelling::forms,
     time::noon,
 };
+use sluice_fixtures::{Fixture, Stranger};
 use sluice_model::ConnectionId;
 use sluice_store::{ConnectionState, RunOutcome};
 use std::sync::{Arc, Mutex};
@@ -77,8 +75,8 @@ async fn sing(State(keys): State<Arc<Mutex<Vec<String>>>>, uri: Uri, headers: He
         "header" => ([("x-echo", both)], "{}").into_response(),
         "error" => (StatusCode::INTERNAL_SERVER_ERROR, format!("{{\"message\":\"the key {mine} is not {control}\"}}")).into_response(),
         "link" => {
-            let link = format!("<https://guest.example/body/0?key={mine}&other={control}>; rel=\"next\"");
-            ([("link", link)], format!("{{\"next\":\"https://guest.example/body/0?key={mine}&other={control}\"}}")).into_response()
+            let link = format!("<https://api.fit.example/body/0?key={mine}&other={control}>; rel=\"next\"");
+            ([("link", link)], format!("{{\"next\":\"https://api.fit.example/body/0?key={mine}&other={control}\"}}")).into_response()
         }
         "location" => (StatusCode::FOUND, [("location", format!("/body/{nth}?key={mine}&other={control}"))], both).into_response(),
         // Outside the grant: it is not followed, and the guest reads why.
@@ -87,20 +85,15 @@ async fn sing(State(keys): State<Arc<Mutex<Vec<String>>>>, uri: Uri, headers: He
     }
 }
 
+/// Besides those that every fixture has.
 const IMPORTS: &str = r#"
-  (import "sluice:connector/http@0.1.0" "fetch"
-    (func $fetch (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
   (import "sluice:connector/task@0.1.0" "setting" (func $setting (param i32 i32 i32)))
-  (import "sluice:connector/state@0.1.0" "set" (func $state-set (param i32 i32 i32 i32 i32)))
   (import "sluice:connector/keys@0.1.0" "list-keys" (func $list-keys (param i32)))
   (import "sluice:connector/keys@0.1.0" "get" (func $key-get (param i32 i32 i32)))"#;
 
-const DATA: &str = r#"
-  (data (i32.const 16384) "GET") (data (i32.const 16400) "user") (data (i32.const 16416) "key")
-  (data (i32.const 16432) "urls") (data (i32.const 16448) "secret") (data (i32.const 16464) "control") (data (i32.const 16480) "scan")"#;
-
 /// At 3000: bytes read, answers, requests without one, spellings of the secret that were found, spellings of the control.
 const SYNC: &str = r#"
+    (local $at i32) (local $end i32) (local $stop i32)
     (call $setting (i32.const 16432) (i32.const 4) (i32.const 2064))
     (local.set $at (i32.load (i32.const 2068)))
     (local.set $end (i32.add (local.get $at) (i32.load (i32.const 2072))))
@@ -123,6 +116,8 @@ const SYNC: &str = r#"
     (call $state-set (i32.const 16480) (i32.const 4) (i32.const 3000) (i32.const 20) (i32.const 2264))"#;
 
 const MORE: &str = r#"
+  (data (i32.const 16384) "GET") (data (i32.const 16400) "user") (data (i32.const 16416) "key")
+  (data (i32.const 16432) "urls") (data (i32.const 16448) "secret") (data (i32.const 16464) "control") (data (i32.const 16480) "scan")
   (func $word-end (param $at i32) (param $end i32) (result i32)
     (block $ends
       (loop $next
@@ -191,29 +186,24 @@ async fn scanned(secret: bool) -> (Finds, usize, Vec<String>) {
     tokio::spawn(async move { axum::serve(listener, router).await });
 
     let folder = Folder::new(&Settings::default());
-    let field = if secret { "" } else { "\n  secret = false" };
-    let manifest = guest::MANIFEST.replace("  label = \"Key\"", &format!("  label = \"Key\"{field}")).replace(
-        "[schedule]",
-        "[[setting]]\nname = \"urls\"\ntype = \"text\"\n\n[[setting]]\nname = \"secret\"\ntype = \"text\"\n\n[[setting]]\nname = \"control\"\ntype = \"text\"\n\n[schedule]",
-    );
-    let scanner = Guest {
-        imports: IMPORTS,
-        data: DATA,
-        locals: "(local $at i32) (local $end i32) (local $stop i32)",
-        sync: SYNC,
-        more: MORE,
-        manifest: Some(&manifest),
-    };
-    let sha256 = scanner.put(&folder.path("modules"), "scanner");
+    let field = if secret { "" } else { "\nsecret = false" };
+    let settings = ["urls", "secret", "control"].map(|name| format!("[[setting]]\nname = \"{name}\"\ntype = \"text\"\n")).concat();
+    let manifest = Stranger { name: "scanner", paths: "\"/\"", to: "\"GET https://api.fit.example/\"", ..Stranger::default() }
+        .manifest()
+        .replace("label = \"Key\"", &format!("label = \"Key\"{field}"))
+        .replace("[schedule]", &format!("{settings}[schedule]"));
+    // What it was told once must still be there at the end.
+    let scanner = Fixture { manifest: &manifest, imports: IMPORTS, sync: SYNC, more: MORE, keeps: true, ..Fixture::default() };
+    let sha256 = folder.put_bytes("scanner", &scanner.build());
     let urls: Vec<String> =
-        PLACES.iter().flat_map(|place| (0..sung(SECRET).len()).map(move |nth| format!("https://guest.example/{place}/{nth}"))).collect();
+        PLACES.iter().flat_map(|place| (0..sung(SECRET).len()).map(move |nth| format!("https://api.fit.example/{place}/{nth}"))).collect();
     let settings = format!(
         "[connectors.scanner.settings]\nurls = \"{}\"\nsecret = {}\ncontrol = {}\n",
         urls.join(" "),
         masked(&needles(SECRET)),
         masked(&needles(CONTROL))
     );
-    let lines = guest::pinned("scanner", &sha256) + &settings + &upstream("scanner", "https://guest.example/", &format!("http://{addr}/"));
+    let lines = pinned("scanner", &sha256) + &settings + &upstream("scanner", "https://api.fit.example/", &format!("http://{addr}/"));
     folder.configure(&Settings::default().more(&lines));
     let host = Host::start(&folder, &noon()).await;
     let user = host.user("ada", "UTC", true).await;

@@ -11,7 +11,7 @@ use crate::{
 };
 use sluice::control::api;
 use sluice_e2e::{
-    folder::Folder,
+    folder::{Folder, pinned},
     program::Serving,
     torment::{Tally, Torment, ask, nothing_lost, told},
 };
@@ -151,7 +151,7 @@ async fn live(torment: Arc<Torment>, over: Arc<AtomicBool>, seen: Arc<Seen>) -> 
 
 fn with_a_crashing_neighbour(torment: &Torment, folder: &Folder) -> Serving {
     let sha256 = folder.put(&Stranger::trapper());
-    folder.configure(&torment.settings.clone().more(&format!("[connectors.trapper]\nsha256 = \"{sha256}\"")));
+    folder.configure(&torment.settings.clone().more(&pinned("trapper", &sha256)));
     folder.run_with(&["connect", "trapper", "--key", "key=-", "--no-wait"], "k-123456789\n").exits(0);
     folder.serve()
 }
