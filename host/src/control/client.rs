@@ -1,19 +1,29 @@
 //! A command's way to a host: over the socket of a running one, or into one opened for the occasion.
 
-use super::{ControlError, router};
+use super::{
+    ControlError,
+    knock::{Silence, knock, patiently, speak},
+    router,
+};
 use crate::{
     app::{App, StartError, Surroundings},
     config::Config,
     runs::Scheduler,
 };
-use axum::{Router, body::Body};
+use axum::{
+    Router,
+    body::{Body, Bytes},
+};
 use http::{Method, Request, header};
 use http_body_util::BodyExt;
-use hyper_util::rt::TokioIo;
 use serde::{Serialize, de::DeserializeOwned};
 use sluice_store::OpenError;
 use sluice_vault::KeyFile;
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{net::UnixStream, time::Instant};
 use tower::ServiceExt;
 
@@ -24,17 +34,6 @@ const MAX_ANSWER: usize = 64 << 20;
 const STARTING: Duration = Duration::from_secs(15);
 /// Between two tries.
 const KNOCK_EVERY: Duration = Duration::from_millis(100);
-
-/// The socket, when somebody answers there.
-async fn knock(config: &Config) -> Answer<Option<std::path::PathBuf>> {
-    let socket = config.socket();
-    match UnixStream::connect(&socket).await {
-        Ok(_) => Ok(Some(socket)),
-        // A path that is too long for a socket is no host's either.
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::InvalidInput) => Ok(None),
-        Err(e) => Err(ClientError::Gone(format!("{}: {e}", socket.display()))),
-    }
-}
 
 /// Why a command came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -49,11 +48,14 @@ pub enum ClientError {
     /// The host went away in the middle.
     #[error("the running host did not answer: {0}")]
     Gone(String),
+    /// The host is there and says nothing.
+    #[error("{0}\n  {advice}", advice = .0.advice())]
+    Silent(Silence),
 }
 
 /// Where requests go.
 enum Way {
-    Socket(std::path::PathBuf),
+    Socket(PathBuf),
     Here { router: Router, app: Arc<App>, scheduler: Option<Scheduler> },
 }
 
@@ -71,7 +73,7 @@ impl Client {
     pub async fn open(config: Config, runs: bool) -> Answer<Self> {
         let deadline = Instant::now() + STARTING;
         let app = loop {
-            match knock(&config).await? {
+            match knock(config.socket()).await? {
                 Some(socket) => return Ok(Self(Way::Socket(socket))),
                 None => match App::open(config.clone(), Surroundings::system()).await {
                     Ok(opened) => {
@@ -101,7 +103,7 @@ impl Client {
     /// # Errors
     /// Something is there, and cannot be talked to.
     pub async fn running(config: &Config) -> Answer<Option<Self>> {
-        Ok(knock(config).await?.map(|socket| Self(Way::Socket(socket))))
+        Ok(knock(config.socket()).await?.map(|socket| Self(Way::Socket(socket))))
     }
 
     /// Whether the host lives in this process: nothing goes on after the command.
@@ -133,7 +135,7 @@ impl Client {
     /// The host refused, or went away.
     pub async fn lines<B: Serialize>(&self, path: &str, body: &B) -> Answer<Lines> {
         let response = self.send(json(path, body)?).await?;
-        Ok(Lines { body: response.into_body(), rest: Vec::new() })
+        Ok(Lines { body: response.into_body(), rest: Vec::new(), socket: self.socket().map(Path::to_owned) })
     }
 
     /// Ends what was opened for this command. Runs that still go on come to a checkpoint.
@@ -151,8 +153,7 @@ impl Client {
 
     async fn answer<T: DeserializeOwned>(&self, request: Result<Request<Body>, http::Error>) -> Answer<T> {
         let response = self.send(request).await?;
-        let bytes = http_body_util::Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(gone)?.to_bytes();
-        serde_json::from_slice(&bytes).map_err(gone)
+        serde_json::from_slice(&self.whole(response).await?).map_err(gone)
     }
 
     async fn send(&self, request: Result<Request<Body>, http::Error>) -> Answer<http::Response<Body>> {
@@ -161,19 +162,30 @@ impl Client {
             Way::Here { router, .. } => router.clone().oneshot(request).await.map_err(gone)?,
             Way::Socket(path) => {
                 let stream = UnixStream::connect(path).await.map_err(gone)?;
-                let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(gone)?;
-                tokio::spawn(connection);
-                sender.send_request(request).await.map_err(gone)?.map(Body::new)
+                let mut sender = speak(stream).await.map_err(gone)?;
+                patiently(self.socket(), sender.send_request(request)).await?.map_err(gone)?.map(Body::new)
             }
         };
         if response.status().is_success() {
             return Ok(response);
         }
         let status = response.status().as_u16();
-        let bytes = http_body_util::Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(gone)?.to_bytes();
+        let bytes = self.whole(response).await?;
         let refusal =
             serde_json::from_slice(&bytes).unwrap_or_else(|_| ControlError { status, error: String::from_utf8_lossy(&bytes).into_owned() });
         Err(ClientError::Refused(refusal))
+    }
+
+    async fn whole(&self, response: http::Response<Body>) -> Answer<Bytes> {
+        let body = http_body_util::Limited::new(response.into_body(), MAX_ANSWER);
+        Ok(patiently(self.socket(), body.collect()).await?.map_err(gone)?.to_bytes())
+    }
+
+    fn socket(&self) -> Option<&Path> {
+        match &self.0 {
+            Way::Socket(path) => Some(path),
+            Way::Here { .. } => None,
+        }
     }
 }
 
@@ -197,6 +209,8 @@ fn gone(error: impl std::fmt::Display) -> ClientError {
 pub struct Lines {
     body: Body,
     rest: Vec<u8>,
+    /// Of the host that tells them, unless that is this process.
+    socket: Option<PathBuf>,
 }
 
 impl Lines {
@@ -213,7 +227,7 @@ impl Lines {
             if self.rest.len() > MAX_ANSWER {
                 return Err(gone("a line without an end"));
             }
-            match self.body.frame().await {
+            match patiently(self.socket.as_deref(), self.body.frame()).await? {
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
                         self.rest.extend_from_slice(&data);

@@ -9,17 +9,20 @@ mod connect;
 mod entries;
 mod errors;
 mod host;
+mod knock;
 mod modules;
 mod runs;
 mod socket;
 
 pub use client::{Answer, Client, ClientError, Lines};
 pub use errors::ControlError;
+pub use knock::Silence;
 pub use socket::{SocketError, serve};
 
 use crate::app::App;
 use axum::{
     Router,
+    http::StatusCode,
     routing::{get, post},
 };
 use std::sync::Arc;
@@ -27,6 +30,8 @@ use std::sync::Arc;
 /// The whole API. Every route is for whoever may open the socket: the operator.
 pub fn router(app: Arc<App>) -> Router {
     Router::new()
+        // Answered from memory: that is what it is asked for.
+        .route(knock::ALIVE, get(async || StatusCode::NO_CONTENT))
         .route("/v1/status", get(host::status))
         .route("/v1/modules", get(host::modules))
         .route("/v1/modules/{name}", get(host::module))

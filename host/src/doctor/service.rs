@@ -36,8 +36,7 @@ pub fn settings(all: &mut Vec<Finding>, config: &Config) {
 
 /// Whether a host runs; if none does, whether one could listen. Answers with the host where there is one that talks.
 pub async fn host(all: &mut Vec<Finding>, config: &Config) -> Option<Client> {
-    let found = in_time(Client::running(config)).await;
-    match found {
+    match Client::running(config).await {
         Ok(Some(client)) => match in_time(client.get::<api::Status>("/v1/status")).await {
             Ok(status) => {
                 running(all, &status);
@@ -51,6 +50,10 @@ pub async fn host(all: &mut Vec<Finding>, config: &Config) -> Option<Client> {
         Ok(None) => {
             all.push(Finding::ok("host", "none runs for this data folder; `sluice serve` starts one"));
             all.push(address(config));
+            None
+        }
+        Err(ClientError::Silent(silence)) => {
+            all.push(Finding::problem("host", silence.to_string(), silence.advice()));
             None
         }
         Err(why) => {

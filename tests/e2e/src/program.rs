@@ -205,10 +205,14 @@ impl Serving {
         self.child.wait().expect("the host is dead");
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).expect("the host is signalled");
+    }
+
     /// Ctrl-C.
     pub fn interrupt(&self) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("the host is interrupted");
+        self.signal(rustix::process::Signal::INT);
     }
 
     /// How it ends by itself.
@@ -222,8 +226,7 @@ impl Serving {
     #[track_caller]
     #[must_use]
     pub fn terminate(mut self) -> ExitStatus {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the host is asked to stop");
+        self.signal(rustix::process::Signal::TERM);
         wait(&mut self.child, PATIENCE).expect("the host stops when it is asked to")
     }
 }

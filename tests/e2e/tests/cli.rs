@@ -1,6 +1,7 @@
 //! The command line as people use it: on an empty folder, beside a running host, and where it is used wrongly.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+use rustix::process::Signal;
 use serde_json::Value;
 use sluice_e2e::{
     dump::{Copy, Dump, assert_same, rows},
@@ -243,12 +244,47 @@ fn asked_to_stop_in_the_middle_of_a_sync_a_host_gives_its_leases_back_and_leaves
     assert_same("a sync that was stopped and taken up again", &got, &Dump::of(&other.data()).without_days_of_gauges().lines());
 }
 
-#[test]
-fn a_second_ctrl_c_ends_a_host_at_once_and_the_next_one_goes_on() {
+/// A folder with an account whose run never returns.
+fn endless() -> Folder {
     let folder = Folder::new(&Settings::default());
     let sha256 = folder.put(&Stranger { name: "endless", sync: "(loop $for_ever (br $for_ever))", ..Stranger::default() });
-    folder.configure(&Settings::default().more(&pinned("endless", &sha256)));
+    folder.configure(&Settings::default().more(&(pinned("endless", &sha256) + "[connectors.endless.limits]\ncpu-ms = 100000\n")));
     folder.run_with(&["connect", "endless", "--key", "key=-", "--no-wait"], "k-123456789\n").exits(0);
+    folder
+}
+
+#[test]
+fn a_command_does_not_wait_for_a_host_that_stands_still() {
+    let folder = endless();
+    let host = folder.serve();
+    let pid = host.pid();
+    let silent = |output: &Output| {
+        assert!(
+            output.stderr.contains(&format!("the running host (process {pid}) does not answer: nothing came within 10 s")),
+            "{output:?}"
+        );
+        assert!(output.stderr.contains(&format!("kill -CONT {pid}")) && output.stdout.is_empty(), "{output:?}");
+    };
+    std::thread::scope(|scope| {
+        // In the middle of a long answer, and longer without a word than a host may be that is only asked whether it is there.
+        let follower = scope.spawn(|| folder.run(&["run", "endless"]));
+        std::thread::sleep(Duration::from_secs(12));
+        assert!(!follower.is_finished(), "a host that says that it is there is waited for");
+        host.signal(Signal::STOP);
+        let commands = [&["connections"][..], &["entries", "--json"], &["run", "endless"]].map(|args| scope.spawn(|| folder.run(args)));
+        let doctor = folder.run(&["doctor"]).exits(1);
+        assert!(doctor.stdout.contains(&format!("(process {pid}) does not answer")), "{doctor:?}");
+        for command in commands.into_iter().chain([follower]) {
+            silent(&command.join().unwrap().exits(2));
+        }
+    });
+    host.signal(Signal::CONT);
+    folder.run(&["connections"]).exits(0);
+}
+
+#[test]
+fn a_second_ctrl_c_ends_a_host_at_once_and_the_next_one_goes_on() {
+    let folder = endless();
     let host = folder.serve();
     let database = rusqlite::Connection::open(folder.data().join("sluice.db")).unwrap();
     let lease = || rows(&database, "SELECT owner FROM connection")[0]["owner"].as_i64().unwrap();
