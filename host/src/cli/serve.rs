@@ -55,7 +55,7 @@ pub async fn run(_: ServeArgs, config: Config) -> Outcome {
             ExitCode::SUCCESS
         }
         ended = scheduler.ended() => {
-            tracing::error!("the schedule cannot go on: {}", ended.err().map_or_else(|| "it ended".to_owned(), |e| e.to_string()));
+            tracing::error!("{}", ended.err().map_or_else(|| "the schedule ended by itself".to_owned(), |e| e.to_string()));
             return Ok(ExitCode::from(2));
         }
         why = app.store.fatal() => {

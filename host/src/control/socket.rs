@@ -3,7 +3,7 @@
 use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustix::fs::Mode;
-use std::{io, path::Path, time::Duration};
+use std::{io, os::unix::fs::MetadataExt, path::Path, time::Duration};
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
@@ -33,11 +33,19 @@ pub async fn serve(path: &Path, router: Router, stop: CancellationToken) -> Resu
     let listener = UnixListener::bind(path);
     rustix::process::umask(before);
     let listener = listener.map_err(wrap)?;
-    tokio::spawn(accept(listener, router, stop, path.to_owned()));
+    let ours = which(path);
+    let path = path.to_owned();
+    tokio::spawn(async move {
+        accept(listener, router, stop).await;
+        // Not the socket of a host that took the folder over.
+        if ours.is_some() && which(&path) == ours {
+            let _ = std::fs::remove_file(path);
+        }
+    });
     Ok(())
 }
 
-async fn accept(listener: UnixListener, router: Router, stop: CancellationToken, path: std::path::PathBuf) {
+async fn accept(listener: UnixListener, router: Router, stop: CancellationToken) {
     loop {
         let stream = tokio::select! {
             () = stop.cancelled() => break,
@@ -59,6 +67,9 @@ async fn accept(listener: UnixListener, router: Router, stop: CancellationToken,
             }
         });
     }
-    drop(listener);
-    let _ = std::fs::remove_file(path);
+}
+
+/// Which file lies there.
+fn which(path: &Path) -> Option<(u64, u64)> {
+    std::fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }

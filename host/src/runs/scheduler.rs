@@ -2,7 +2,8 @@
 //!
 //! Due work comes from an index, in batches, ahead of the runs that need it, so that a run waits for the disk once: for its own last commit. The
 //! loop sleeps until the next due time, a wake-up, or a finished run. Leases belong to this host's incarnation, which one heartbeat keeps alive;
-//! a host that missed its heartbeat has lost its leases, and its commits are fenced off.
+//! a host that missed its heartbeat has lost its leases, and its commits are fenced off. One that finds another host on its data, or its database gone
+//! from its place, ends: the first line of defence (the folder's locks) was lost.
 //!
 //! Fair: what runs, and what is claimed ahead, is shared as [`Held`] says, between apps and between people, so that a provider that hangs leaves
 //! slots for the others. Nothing gets stuck: a lease whose run could not be written down (a full disk, a panic) is written off as soon as the
@@ -63,7 +64,7 @@ impl Scheduler {
         Ok(Self { stop, task, ended: false })
     }
 
-    /// Resolves when the scheduler ended by itself, which only a store that has stopped makes it do.
+    /// Resolves when the scheduler ended by itself, which only a store that has stopped, or is not its own any more, makes it do.
     pub async fn ended(&mut self) -> Result<(), StoreError> {
         if self.ended {
             return Ok(());
@@ -184,8 +185,7 @@ async fn work(app: Arc<App>, incarnation: i64, stop: CancellationToken) -> Resul
             _ = beat.tick() => {
                 let now = state.app.now();
                 match state.app.store.heartbeat(state.incarnation, now + LEASE_MS).await {
-                    Ok(true) => {}
-                    Ok(false) => break Err(StoreError::Fatal("this host's leases were taken over by another".to_owned())),
+                    Ok(()) => {}
                     Err(error) if passing(&error) => tracing::error!("a heartbeat was missed: {error}"),
                     Err(error) => break Err(error),
                 }
@@ -204,7 +204,7 @@ async fn work(app: Arc<App>, incarnation: i64, stop: CancellationToken) -> Resul
 
 /// Whether asking again later may help.
 fn passing(error: &StoreError) -> bool {
-    !matches!(error, StoreError::Fatal(_) | StoreError::Closed | StoreError::Fenced)
+    !matches!(error, StoreError::Fatal(_) | StoreError::Closed | StoreError::TakenOver | StoreError::Moved(_))
 }
 
 impl Working {

@@ -12,7 +12,7 @@
 use crate::apply::WriterState;
 use crate::credentials::{self, Credential};
 use crate::names::parse_reason;
-use crate::{App, Connection, Held, Store, StoreError, apps, connections};
+use crate::{App, Connection, Held, Store, StoreError, apps, connections, schedule};
 use rusqlite::{Connection as Database, OptionalExtension, params};
 use sluice_model::task::Reason;
 use sluice_model::{AppId, ConnectionId, UserId};
@@ -258,7 +258,7 @@ impl Store {
     /// Takes leases on what is due, at most 256: apps in turn, and whoever got least so far first.
     ///
     /// # Errors
-    /// [`StoreError::Fenced`] when the incarnation has been declared dead, or the store failed.
+    /// [`StoreError::TakenOver`], or the store failed.
     pub async fn claim(&self, incarnation: i64, now: i64, limit: usize) -> Result<Vec<Claim>, StoreError> {
         self.claim_beside(incarnation, now, limit, Held::none(limit)).await
     }
@@ -266,13 +266,11 @@ impl Store {
     /// The same beside leases that are out already, so that nobody gets more than the share that [`Held`] leaves them.
     ///
     /// # Errors
-    /// [`StoreError::Fenced`] when the incarnation has been declared dead, or the store failed.
+    /// [`StoreError::TakenOver`], or the store failed.
     pub async fn claim_beside(&self, incarnation: i64, now: i64, limit: usize, mut held: Held) -> Result<Vec<Claim>, StoreError> {
         let leased = self
             .write(move |conn, state| {
-                if !conn.prepare_cached("SELECT 1 FROM host WHERE id = ?")?.exists([incarnation])? {
-                    return Err(StoreError::Fenced);
-                }
+                schedule::newest(conn, incarnation)?;
                 let mut leased = Vec::new();
                 for connection in pick(conn, state, now, limit.min(MOST), &mut held)? {
                     leased.extend(lease(conn, state, incarnation, connection, now)?);

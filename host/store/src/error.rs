@@ -90,6 +90,17 @@ pub enum StoreError {
     /// Something passing; try again later.
     #[error("the store could not do this now: {0}")]
     Transient(String),
+    /// Another host has begun its life on this data: this one's is over.
+    #[error(
+        "another host took this data folder over, so this one stops\n  what it had not committed is fetched again by the other; end the one that should not run: a folder is for one host"
+    )]
+    TakenOver,
+    /// What lies at the database's path is not what was opened.
+    #[error(
+        "{} is no longer the database that this host opened, so it stops: the data folder was moved, deleted or restored while it ran\n  what was acknowledged until now is in the old file; stop a host before its data folder is touched, and start it again now",
+        .0.display()
+    )]
+    Moved(PathBuf),
     /// [`crate::Store::close`] was called.
     #[error("the store is closed")]
     Closed,

@@ -7,11 +7,11 @@
 //! What is set at creation stays: `auto_vacuum = INCREMENTAL` gives erased pages back to the file system, `secure_delete = ON` (set on every
 //! connection) overwrites what is deleted, so that "delete my data" is true of the file's bytes too.
 
-use crate::OpenError;
+use crate::{OpenError, StoreError};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{File, OpenOptions, TryLockError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The database's file in the data folder.
@@ -29,9 +29,12 @@ const STATEMENTS: usize = 256;
 /// Only our own connections touch the file, and they wait for each other only around WAL resets.
 pub(crate) const BUSY: Duration = Duration::from_secs(10);
 
-/// The folder's lock, held while this lives.
+/// The folder's locks, held while this lives.
 pub(crate) struct Held {
     _file: File,
+    /// Of the folder itself: a file can be deleted by whoever takes it for a leftover, the folder that has the data in it cannot.
+    #[cfg(unix)]
+    _folder: File,
 }
 
 /// Takes the folder: makes it when it is new, refuses network file systems, locks it.
@@ -42,11 +45,61 @@ pub(crate) fn hold(dir: &Path) -> Result<Held, OpenError> {
     }
     let path = dir.join(LOCK);
     let file = private().create(true).truncate(false).read(true).write(true).open(&path).map_err(io("making the lock", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(Held { _file: file }),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Locked(dir.to_owned())),
-        Err(TryLockError::Error(source)) => Err(OpenError::Io { doing: "locking", path, source }),
+    lock(&file, &path, dir)?;
+    #[cfg(unix)]
+    let folder = File::open(dir).map_err(io("opening", dir))?;
+    #[cfg(unix)]
+    lock(&folder, dir, dir)?;
+    Ok(Held {
+        _file: file,
+        #[cfg(unix)]
+        _folder: folder,
+    })
+}
+
+fn lock(file: &File, path: &Path, dir: &Path) -> Result<(), OpenError> {
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => OpenError::Locked(dir.to_owned()),
+        TryLockError::Error(source) => OpenError::Io { doing: "locking", path: path.to_owned(), source },
+    })
+}
+
+/// Which file a database is, whatever its name becomes.
+#[derive(Clone)]
+pub(crate) struct Place {
+    path: PathBuf,
+    file: (u64, u64),
+}
+
+impl Place {
+    /// Of the database in a folder, right after it was opened.
+    pub(crate) fn of(dir: &Path) -> Result<Self, OpenError> {
+        let path = dir.join(DATABASE);
+        let file = identity(&path).map_err(io("looking at", &path))?;
+        Ok(Self { path, file })
     }
+
+    /// Whether the path still leads to that file. What is written to one that nobody can open again is lost.
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        match identity(&self.path) {
+            Ok(file) if file == self.file => Ok(()),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(StoreError::Transient(format!("{}: {error}", self.path.display())))
+            }
+            _ => Err(StoreError::Moved(self.path.clone())),
+        }
+    }
+}
+
+#[cfg(unix)]
+fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path).map(|file| (file.dev(), file.ino()))
+}
+
+#[cfg(not(unix))]
+fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
+    std::fs::metadata(path).map(|_| (0, 0))
 }
 
 /// The writer's connection, with the schema as this binary knows it.

@@ -64,6 +64,13 @@ fn bury(conn: &Connection, incarnation: i64, now: i64) -> Result<(), StoreError>
     Ok(())
 }
 
+/// A host lives until another one begins: the folder's locks let nobody begin beside a living one, so where somebody does, they were lost, and of two
+/// that write only the later knows of the other.
+pub(crate) fn newest(conn: &Connection, incarnation: i64) -> Result<(), StoreError> {
+    let newest: Option<i64> = conn.prepare_cached("SELECT max(id) FROM host")?.query_row([], |row| row.get(0))?;
+    if newest == Some(incarnation) { Ok(()) } else { Err(StoreError::TakenOver) }
+}
+
 /// The failure of a run whose connector was not there; [`Store::wake_absent`] finds whoever has it.
 pub const NO_CONNECTOR: &str = "NO_CONNECTOR";
 
@@ -91,15 +98,17 @@ impl Store {
         .await
     }
 
-    /// Goes on living. False when others have declared this incarnation dead: stop everything.
+    /// Goes on living.
     ///
     /// # Errors
-    /// The store failed.
-    pub async fn heartbeat(&self, incarnation: i64, alive_until: i64) -> Result<bool, StoreError> {
+    /// [`StoreError::TakenOver`] or [`StoreError::Moved`]: stop everything. Or the store failed.
+    pub async fn heartbeat(&self, incarnation: i64, alive_until: i64) -> Result<(), StoreError> {
+        let place = self.place();
         self.write(move |conn, _| {
-            let changed =
-                conn.prepare_cached("UPDATE host SET alive_until = ? WHERE id = ?")?.execute(params![alive_until, incarnation])?;
-            Ok(changed == 1)
+            place.check()?;
+            newest(conn, incarnation)?;
+            conn.prepare_cached("UPDATE host SET alive_until = ? WHERE id = ?")?.execute(params![alive_until, incarnation])?;
+            Ok(())
         })
         .await
     }

@@ -5,7 +5,7 @@
 //! until [`Store::close`] or until the last clone goes; either way everything that was queued is committed first.
 
 use crate::apply::Prepared;
-use crate::open::{self, Held};
+use crate::open::{self, Held, Place};
 use crate::writer::{self, Item, Queue};
 use crate::{Batch, CommitError, Committed, OpenError, Pending, StoreError, erase};
 use rusqlite::Connection;
@@ -37,6 +37,7 @@ struct Inner {
     random: Arc<dyn Random>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     held: Mutex<Option<Held>>,
+    place: Place,
 }
 
 struct Readers {
@@ -71,6 +72,7 @@ impl Store {
     pub fn open(dir: &Path, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Result<Self, OpenError> {
         let held = open::hold(dir)?;
         let conn = open::writer(dir)?;
+        let place = Place::of(dir)?;
         let path = dir.join(open::DATABASE);
         erase::resume(&conn).map_err(|error| OpenError::Io {
             doing: "finishing an erasure in",
@@ -104,7 +106,12 @@ impl Store {
         let readers =
             Arc::new(Readers { dir: dir.to_owned(), free: Semaphore::new(READERS), idle: Mutex::new(Vec::with_capacity(READERS)) });
         let threads = Mutex::new(vec![writing, copying]);
-        Ok(Self { inner: Arc::new(Inner { queue, readers, clock, random, threads, held: Mutex::new(Some(held)) }) })
+        Ok(Self { inner: Arc::new(Inner { queue, readers, clock, random, threads, held: Mutex::new(Some(held)), place }) })
+    }
+
+    /// Which file this is.
+    pub(crate) fn place(&self) -> Place {
+        self.inner.place.clone()
     }
 
     /// Whether there is a database in this folder.

@@ -244,6 +244,23 @@ fn asked_to_stop_in_the_middle_of_a_sync_a_host_gives_its_leases_back_and_leaves
     assert_same("a sync that was stopped and taken up again", &got, &Dump::of(&other.data()).without_days_of_gauges().lines());
 }
 
+#[test]
+fn a_host_whose_data_another_host_took_over_ends_and_says_so() {
+    let first = Folder::new(&Settings::default());
+    let host = first.serve();
+    // Another way to the same files, which no lock of a folder sees.
+    let second = first.duplicate(&Settings::default());
+    for name in ["sluice.db", "sluice.db-wal", "sluice.db-shm"] {
+        let _ = std::fs::remove_file(second.data().join(name));
+        std::fs::hard_link(first.data().join(name), second.data().join(name)).unwrap();
+    }
+    let other = second.serve();
+    assert_eq!(host.ends().code(), Some(2));
+    assert!(first.log().contains("another host took this data folder over, so this one stops"), "{}", first.log());
+    second.run(&["connections"]).exits(0);
+    assert!(other.terminate().success());
+}
+
 /// A folder with an account whose run never returns.
 fn endless() -> Folder {
     let folder = Folder::new(&Settings::default());

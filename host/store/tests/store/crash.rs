@@ -63,15 +63,15 @@ async fn a_host_that_died_gives_its_leases_back_and_its_runs_are_interrupted() {
     // Its time is not over, but the lock says that it ended.
     let next = store.start_incarnation(MIDNIGHT + 1, MIDNIGHT + HOUR).await.unwrap();
     assert!(next > incarnation);
-    assert!(!store.heartbeat(incarnation, MIDNIGHT + HOUR).await.unwrap());
-    assert!(store.heartbeat(next, MIDNIGHT + 2 * HOUR).await.unwrap());
+    assert!(matches!(store.heartbeat(incarnation, MIDNIGHT + HOUR).await, Err(StoreError::TakenOver)));
+    store.heartbeat(next, MIDNIGHT + 2 * HOUR).await.unwrap();
     assert_eq!(store.runs(with_rows.connection, 5).await.unwrap()[0].outcome, RunOutcome::Interrupted);
     let claims = store.claim(next, MIDNIGHT + 1, 10).await.unwrap();
     let mut ids: Vec<_> = claims.iter().map(|claim| (claim.connection.id, claim.attempts)).collect();
     ids.sort();
     assert_eq!(ids, [(with_rows.connection, 1), (without.connection, 1)]);
     assert_eq!(store.commit(ending(with_rows, 20, Vec::new())).await, Err(CommitError::Fenced), "the dead one's lease is no good");
-    assert!(matches!(store.claim(incarnation, MIDNIGHT, 1).await, Err(StoreError::Fenced)));
+    assert!(matches!(store.claim(incarnation, MIDNIGHT, 1).await, Err(StoreError::TakenOver)));
 }
 
 #[tokio::test]

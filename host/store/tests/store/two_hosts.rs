@@ -1,14 +1,16 @@
-//! Two hosts on one database: the folder's lock keeps the second out, and where somebody takes the lock's file away, leases and versions keep the first
-//! from writing over what the second did.
+//! Two hosts on one database: the folder's locks keep the second out, and where the same files are reached by another way, leases and versions keep the
+//! first from writing over what the second did, until its heartbeat ends it.
 
 use crate::fixture::*;
 use sluice_store::*;
 
-/// Opens the folder beside the fixture's store, as a second process could after somebody deleted the lock's file.
-fn beside(f: &Fixture) -> Store {
-    assert!(matches!(open(f.dir.path(), &f.clock), Err(OpenError::Locked(_))));
-    std::fs::remove_file(f.dir.path().join("sluice.lock")).unwrap();
-    open(f.dir.path(), &f.clock).unwrap()
+/// Opens the fixture's database beside its store: the same files, by names in another folder.
+fn beside(f: &Fixture) -> (Store, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["sluice.db", "sluice.db-wal", "sluice.db-shm"] {
+        std::fs::hard_link(f.dir.path().join(name), folder.path().join(name)).unwrap();
+    }
+    (open(folder.path(), &f.clock).unwrap(), folder)
 }
 
 async fn version(store: &Store, fence: Fence) -> (i64, Option<i64>) {
@@ -24,7 +26,7 @@ async fn a_host_whose_lease_another_took_over_commits_nothing_and_replaces_no_ke
     // Its renewal is under way when it stands still.
     assert!(f.store.mark_intent(old.connection, "token", 1, MIDNIGHT).await.unwrap());
 
-    let second = beside(&f);
+    let (second, _folder) = beside(&f);
     let incarnation = second.start_incarnation(MIDNIGHT + 2 * HOUR, MIDNIGHT + 3 * HOUR).await.unwrap();
     let claim = second.claim(incarnation, MIDNIGHT + 2 * HOUR, 1).await.unwrap().remove(0);
     assert_eq!((claim.connection.id, claim.attempts), (old.connection, 1));
@@ -42,8 +44,8 @@ async fn a_host_whose_lease_another_took_over_commits_nothing_and_replaces_no_ke
     ingest.record(&steps(MIDNIGHT + 1, 7.0)).unwrap();
     assert_eq!(f.store.commit(batch(old, 20, ingest.take())).await.err(), Some(CommitError::Fenced));
     assert_eq!(f.store.commit(ending(old, 20, Vec::new())).await.err(), Some(CommitError::Fenced));
-    assert!(!f.store.heartbeat(f.incarnation, MIDNIGHT + 9 * HOUR).await.unwrap(), "it learns that it is over");
-    assert!(matches!(f.store.claim(f.incarnation, MIDNIGHT + 9 * HOUR, 1).await, Err(StoreError::Fenced)));
+    assert!(matches!(f.store.heartbeat(f.incarnation, MIDNIGHT + 9 * HOUR).await, Err(StoreError::TakenOver)), "it learns that it is over");
+    assert!(matches!(f.store.claim(f.incarnation, MIDNIGHT + 9 * HOUR, 1).await, Err(StoreError::TakenOver)));
     f.store.release(vec![old]).await.unwrap();
 
     // And the second ends as if nobody else had been there.
@@ -59,10 +61,52 @@ async fn a_host_whose_lease_another_took_over_commits_nothing_and_replaces_no_ke
 }
 
 #[tokio::test]
+async fn a_folder_whose_lock_file_was_deleted_is_held_all_the_same() {
+    let f = Fixture::new().await;
+    for _ in 0..2 {
+        assert!(matches!(open(f.dir.path(), &f.clock), Err(OpenError::Locked(_))));
+        std::fs::remove_file(f.dir.path().join("sluice.lock")).unwrap();
+    }
+    f.store.heartbeat(f.incarnation, MIDNIGHT + HOUR).await.unwrap();
+    f.store.close().await;
+    open(f.dir.path(), &f.clock).unwrap();
+}
+
+#[tokio::test]
+async fn of_two_hosts_that_begin_at_once_the_later_one_lives() {
+    let f = Fixture::new().await;
+    let (second, _folder) = beside(&f);
+    // Opened before either began: neither finds the other dead.
+    let first = f.store.start_incarnation(MIDNIGHT, MIDNIGHT + HOUR).await.unwrap();
+    f.store.heartbeat(first, MIDNIGHT + HOUR).await.unwrap();
+    let later = second.start_incarnation(MIDNIGHT, MIDNIGHT + HOUR).await.unwrap();
+    let over = f.store.heartbeat(first, MIDNIGHT + HOUR).await.unwrap_err();
+    assert!(over.to_string().starts_with("another host took this data folder over, so this one stops\n"), "{over}");
+    assert!(matches!(f.store.claim(first, MIDNIGHT, 1).await, Err(StoreError::TakenOver)));
+    second.heartbeat(later, MIDNIGHT + HOUR).await.unwrap();
+    second.claim(later, MIDNIGHT, 1).await.unwrap();
+    second.close().await;
+}
+
+#[tokio::test]
+async fn a_host_whose_database_is_no_longer_at_its_place_stops() {
+    let f = Fixture::new().await;
+    let (here, aside) = (f.dir.path().join("sluice.db"), f.dir.path().join("aside"));
+    let beat = async || f.store.heartbeat(f.incarnation, MIDNIGHT + HOUR).await;
+    beat().await.unwrap();
+    std::fs::rename(&here, &aside).unwrap();
+    assert!(matches!(beat().await, Err(StoreError::Moved(path)) if path == here), "it is gone");
+    std::fs::copy(&aside, &here).unwrap();
+    assert!(matches!(beat().await, Err(StoreError::Moved(_))), "it was restored from a backup");
+    std::fs::rename(&aside, &here).unwrap();
+    beat().await.unwrap();
+}
+
+#[tokio::test]
 async fn of_two_hosts_that_renew_the_same_key_at_once_one_keeps_its_answer() {
     let f = Fixture::new().await;
     let fence = f.run("a").await;
-    let second = beside(&f);
+    let (second, _folder) = beside(&f);
     for round in 1..=50 {
         let replace = |store: &Store, text: &'static [u8]| {
             let store = store.clone();
