@@ -507,11 +507,16 @@ fn transaction(
         days::fold(conn)?;
     }
     let committed = conn.prepare_cached("COMMIT")?.execute([]).map(|_| Ended::Committed);
-    committed.map_err(|error| match StoreError::from(error) {
+    committed.map_err(uncommitted)
+}
+
+/// After a COMMIT that failed nothing is certain, unless it was for want of space.
+fn uncommitted(error: rusqlite::Error) -> StoreError {
+    match StoreError::from(error) {
         StoreError::Full => StoreError::Full,
         StoreError::Fatal(why) => StoreError::Fatal(format!("a commit failed: {why}")),
         other => StoreError::Fatal(format!("a commit failed: {other}")),
-    })
+    }
 }
 
 /// Whether the whole transaction is gone with this error.
@@ -540,11 +545,7 @@ fn fold(conn: &Connection) -> Result<bool, StoreError> {
     }
     conn.execute_batch("BEGIN IMMEDIATE")?;
     let folded = days::fold(conn).and_then(|more| {
-        conn.execute_batch("COMMIT").map_err(|error| match StoreError::from(error) {
-            StoreError::Full => StoreError::Full,
-            StoreError::Fatal(why) => StoreError::Fatal(format!("a commit failed: {why}")),
-            other => StoreError::Fatal(format!("a commit failed: {other}")),
-        })?;
+        conn.execute_batch("COMMIT").map_err(uncommitted)?;
         Ok(more)
     });
     if folded.is_err() && !conn.is_autocommit() {
