@@ -63,26 +63,25 @@ impl Host for State {
 
 /// The model's form of a request that is within bounds.
 fn bounded(request: Request) -> Result<request::Request, Error> {
-    let denied = |text: &str| Err(Error::Denied(text.to_owned()));
+    let over = |what: &str, most: usize, of: &str| Err(Error::Denied(format!("{what} over {most} {of}")));
     if request.method.len() > NAME {
-        return denied("the method is over 128 bytes long");
+        return over("the method is", NAME, "bytes long");
     }
     if request.url.len() > MAX_URL_BYTES {
-        return denied("the URL is over 16 KiB long");
+        return over("the URL is", MAX_URL_BYTES, "bytes long");
     }
     if request.headers.len() > MAX_HEADERS {
-        return denied("there are over 64 headers");
+        return over("there are", MAX_HEADERS, "headers");
     }
-    if request.headers.iter().fold(0usize, |sum, (name, value)| sum.saturating_add(name.len()).saturating_add(value.len()))
-        > MAX_HEADER_BYTES
-    {
-        return denied("the headers have over 16 KiB");
+    let bytes = request.headers.iter().fold(0usize, |sum, (name, value)| sum.saturating_add(name.len()).saturating_add(value.len()));
+    if bytes > MAX_HEADER_BYTES {
+        return over("the headers have", MAX_HEADER_BYTES, "bytes");
     }
     if request.body.as_ref().is_some_and(|body| body.len() > MAX_BODY_BYTES) {
-        return denied("the body is over 8 MiB");
+        return over("the body is", MAX_BODY_BYTES, "bytes long");
     }
     if request.credential.as_ref().is_some_and(|name| name.len() > NAME) {
-        return denied("the name of the recipe is over 128 bytes long");
+        return over("the name of the recipe is", NAME, "bytes long");
     }
     Ok(request::Request {
         method: request.method,
