@@ -1,7 +1,7 @@
 //! The data folder, the database in it, the host key, and what was compiled.
 
-use super::{Finding, size};
-use crate::config::Config;
+use super::Finding;
+use crate::{config::Config, modules::bytes_words};
 use sluice_store::{Database, Survey, survey};
 use sluice_vault::{OsRandom, Vault};
 use std::{fs, os::unix::fs::MetadataExt, path::Path, sync::Arc, time::SystemTime};
@@ -85,7 +85,7 @@ fn place(all: &mut Vec<Finding>, config: &Config, found: &Survey) {
         }
     });
     let free = found.free_bytes.unwrap_or(u64::MAX);
-    let line = format!("{} free at {}", size(free), found.place.display());
+    let line = format!("{} free at {}", bytes_words(free), found.place.display());
     all.push(match free {
         ..FULL => Finding::problem("disk", line, "free some space: nothing new can be stored; what waits goes on by itself afterwards"),
         FULL..LITTLE => Finding::warning("disk", line, "free some space before it is full: runs would wait then"),
@@ -96,7 +96,7 @@ fn place(all: &mut Vec<Finding>, config: &Config, found: &Survey) {
 fn judge(database: &Database) -> Finding {
     let path = database.path.display();
     let Database { bytes, wal_bytes, wal, ours, schema, known, .. } = database;
-    let line = format!("{} of data, {} in its log, schema {schema}", size(*bytes), size(*wal_bytes));
+    let line = format!("{} of data, {} in its log, schema {schema}", bytes_words(*bytes), bytes_words(*wal_bytes));
     if *bytes == 0 {
         Finding::ok("database", "empty: the first start fills it in")
     } else if !ours {
@@ -189,7 +189,7 @@ fn compiled(folder: &Path) -> Finding {
             );
         }
     };
-    let line = format!("{} files, {}", files.len(), size(files.iter().sum()));
+    let line = format!("{} files, {}", files.len(), bytes_words(files.iter().sum()));
     if meta.mode() & 0o077 != 0 {
         return Finding::warning(
             "compile cache",

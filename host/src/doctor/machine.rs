@@ -1,7 +1,7 @@
 //! The machine: what this program is built with, what the system lets a process have, what time it is.
 
-use super::{Finding, size};
-use crate::config::Config;
+use super::Finding;
+use crate::{config::Config, modules::bytes_words};
 use jiff::tz::TimeZone;
 use rustix::process::{Resource, getrlimit};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -41,7 +41,7 @@ pub fn build(all: &mut Vec<Finding>) {
 /// What this process may have. A service has limits of its own, which is said where it matters.
 pub fn limits(all: &mut Vec<Finding>, config: &Config) {
     let limit = getrlimit(Resource::As).current;
-    let shown = limit.map_or_else(|| "without a limit".to_owned(), |bytes| format!("limited to {} (ulimit -v)", size(bytes)));
+    let shown = limit.map_or_else(|| "without a limit".to_owned(), |bytes| format!("limited to {} (ulimit -v)", bytes_words(bytes)));
     all.push(match sluice_sandbox::try_reserving(config.concurrent_runs, config.memory_bytes()) {
         Ok(()) => Finding::ok("address space", format!("{shown}; room for {} runs at a time", config.concurrent_runs)),
         Err(why) => Finding::warning(

@@ -89,29 +89,9 @@ pub async fn examine(config: Result<Config, ConfigError>, clock: &dyn Clock) -> 
     all
 }
 
-/// `17.3 MiB`.
-fn size(bytes: u64) -> String {
-    const STEP: f64 = 1024.0;
-    let mut value = bytes as f64;
-    for unit in ["bytes", "KiB", "MiB", "GiB"] {
-        if value < STEP {
-            return if unit == "bytes" { format!("{bytes} bytes") } else { format!("{value:.1} {unit}") };
-        }
-        value /= STEP;
-    }
-    format!("{value:.1} TiB")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_for_people() {
-        for (bytes, text) in [(0, "0 bytes"), (1023, "1023 bytes"), (1536, "1.5 KiB"), (64 << 20, "64.0 MiB"), (3 << 40, "3.0 TiB")] {
-            assert_eq!(size(bytes), text);
-        }
-    }
 
     #[tokio::test]
     async fn wrong_settings_are_a_finding_and_the_machine_is_looked_at_all_the_same() {

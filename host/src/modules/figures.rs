@@ -161,9 +161,9 @@ pub fn cpu_words(us: u64) -> String {
 /// Bytes for people: `640 bytes`, `17.5 KiB`, `1.1 MiB`.
 #[must_use]
 pub fn bytes_words(bytes: u64) -> String {
-    const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    const UNITS: [(u64, &str); 4] = [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     match UNITS.iter().find(|(size, _)| bytes >= *size) {
-        Some((size, unit)) => format!("{}.{} {unit}", bytes / size, bytes % size * 10 / size),
+        Some((size, unit)) => format!("{}.{} {unit}", bytes / size, (bytes % size).saturating_mul(10) / size),
         None => format!("{bytes} bytes"),
     }
 }
@@ -177,7 +177,14 @@ mod tests {
         for (us, words) in [(0, "0.000 ms"), (412, "0.412 ms"), (12_034, "12.034 ms"), (1_250_000, "1.2 s")] {
             assert_eq!(cpu_words(us), words);
         }
-        for (bytes, words) in [(0, "0 bytes"), (1023, "1023 bytes"), (17_920, "17.5 KiB"), (1 << 20, "1.0 MiB"), (256 << 20, "256.0 MiB")] {
+        for (bytes, words) in [
+            (0, "0 bytes"),
+            (1023, "1023 bytes"),
+            (17_920, "17.5 KiB"),
+            (1 << 20, "1.0 MiB"),
+            (256 << 20, "256.0 MiB"),
+            (3 << 40, "3.0 TiB"),
+        ] {
             assert_eq!(bytes_words(bytes), words);
         }
     }
