@@ -50,7 +50,7 @@ pub use engine::{Engine, EngineOptions};
 pub use error::{CallError, EngineError, LoadError};
 pub use host::{CheckpointError, Host, KeyError, KeyInfo, RecordError, StateError};
 pub use kind::recognise;
-pub use log::{Level, LogLine, inert};
+pub use log::{Level, LogLine, harmless, inert};
 pub use module::{Exports, Module, Report, Usage};
 pub use needs::{CONTRACT, offered};
 pub use platform::{FLOOR, Platform, WASMTIME, platform, reaches, try_reserving};

@@ -53,7 +53,8 @@ pub struct LogLine {
 
 /// Whether a character may reach a terminal as it is: no control character, nothing that changes direction, breaks lines or hides. The two joiners
 /// stay: names in several scripts, and many emoji, need them.
-fn harmless(c: char) -> bool {
+#[must_use]
+pub fn harmless(c: char) -> bool {
     let acts = matches!(c,
         '\u{061c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
         | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');

@@ -1,6 +1,7 @@
 //! What a command shares with the terminal: printing that survives a closed pipe, the log, times for people.
 
 use super::CliError;
+use sluice_sandbox::harmless;
 use std::io::{self, IsTerminal, Write};
 use tracing_subscriber::EnvFilter;
 
@@ -29,8 +30,7 @@ pub fn start_log(serving: bool) {
 
 /// A provider's text cannot move the cursor, colour the screen or turn the line around.
 pub fn inert(text: &str) -> String {
-    let hidden = |c: char| c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars().map(|c| if hidden(c) { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if harmless(c) { c } else { '\u{fffd}' }).collect()
 }
 
 /// Waits for something as long as nobody presses Ctrl-C; then the caller tidies up, and a second Ctrl-C ends the command there and then.

@@ -8,7 +8,7 @@
 //! Order matters where a host can be killed: the copy is durable before the approval is, and the approval before anything runs.
 
 use super::{
-    Listing, ModuleState, PINS, Waiting, Workshop,
+    Listing, ModuleState, Waiting, Workshop, bundled,
     connector::{self, Connector, Prepared},
     folder::Found,
     store_copy::{Copies, hex},
@@ -131,7 +131,7 @@ pub async fn judge(bench: &Bench<'_>, found: Found) -> Judged {
 /// New bytes: what do they say they are, and does anybody have to be asked?
 async fn consider(bench: &Bench<'_>, listing: Listing, served: Option<&Approval>, bytes: &[u8], yes: Option<Decided>) -> Judged {
     let (name, hash) = (listing.name.clone(), listing.sha256.clone().unwrap_or_default());
-    let bundled = PINS.iter().any(|(_, pin)| *pin == hash);
+    let bundled = bundled(&hash);
     let prepare = connector::prepare(bench.config, bench.workshop, &name, bytes);
     let prepared = match bench.patience.filter(|_| yes.is_none() && !bundled) {
         Some(until) => tokio::time::timeout_at(until, prepare).await,

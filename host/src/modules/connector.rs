@@ -87,7 +87,7 @@ pub async fn prepare(config: &Config, workshop: Workshop<'_>, name: &str, bytes:
     }
     // A second instance of what ships needs no more than a table of its own in the settings.
     let hash = super::store_copy::hex(&module.hash());
-    let bundled = config.connectors.contains_key(name) && super::PINS.iter().any(|(_, pin)| *pin == hash);
+    let bundled = config.connectors.contains_key(name) && super::bundled(&hash);
     if !bundled {
         check_name(&settings_of, name, &manifest)?;
     }

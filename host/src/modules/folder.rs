@@ -6,7 +6,7 @@
 //!
 //! Bounds: [`MAX_FILES`] names, [`MAX_MODULE_BYTES`] a file, one file in memory at a time.
 
-use super::{Listing, ModuleState, PINS};
+use super::{Listing, ModuleState, PINS, bundled};
 use crate::config::Config;
 use rustix::fs::OFlags;
 use std::{
@@ -115,8 +115,8 @@ fn folder_line(config: &Config, why: String) -> Named {
 pub fn look(config: &Config, named: Named) -> Option<Found> {
     let shared = named.shared;
     let found = open(config, named);
-    let bundled = |l: &Listing| PINS.iter().any(|(name, hash)| *name == l.name && Some(*hash) == l.sha256.as_deref());
-    (!shared || bundled(&found.listing)).then_some(found)
+    let as_named = |l: &Listing| PINS.iter().any(|(name, hash)| *name == l.name && Some(*hash) == l.sha256.as_deref());
+    (!shared || as_named(&found.listing)).then_some(found)
 }
 
 /// One file of the folder as it lies there, for whoever looks without a host.
@@ -141,7 +141,7 @@ pub fn stand(config: &Config) -> Vec<Standing> {
         let Listing { name, file, sha256, mut state, mut line, .. } = found.listing;
         let pinned = sha256.as_deref().is_some_and(|hash| {
             let own = config.connectors.get(&name).and_then(|c| c.sha256.as_deref());
-            own.map_or_else(|| PINS.contains(&(name.as_str(), hash)), |own| own == hash)
+            own.map_or_else(|| bundled(hash), |own| own == hash)
         });
         if let Some(Err(why)) = found.bytes.map(|bytes| sluice_sandbox::recognise(&bytes)) {
             (state, line) = (ModuleState::Refused, why.to_string());

@@ -32,7 +32,7 @@ use crate::{
 };
 use approval::Bench;
 use sluice_gate::Gate;
-use sluice_sandbox::Engine;
+use sluice_sandbox::{Engine, harmless};
 use sluice_store::{Decided, Store};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -44,6 +44,11 @@ use tokio::time::Instant;
 
 /// Names and hashes of the connectors that this binary was built with.
 pub const PINS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/pins.rs"));
+/// Whether these bytes are a connector of this build, whatever its instance is called.
+fn bundled(hash: &str) -> bool {
+    PINS.iter().any(|(_, pin)| *pin == hash)
+}
+
 /// How long a start waits for files that nobody has approved, all of them together: a bomb among them may take minutes, and what is approved is to
 /// run. Whoever watches the folder looks at the rest.
 const STRANGERS_AT_START: Duration = Duration::from_secs(5);
@@ -338,9 +343,8 @@ fn make_inert(listing: &mut Listing) {
 
 /// What a stranger's file brings into a line cannot break it or turn it around.
 fn unbroken(text: &str) -> String {
-    let hidden = |c: char| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let words: Vec<&str> = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()).collect();
-    words.join(" ").chars().map(|c| if hidden(c) { '\u{fffd}' } else { c }).collect()
+    words.join(" ").chars().map(|c| if harmless(c) { c } else { '\u{fffd}' }).collect()
 }
 
 /// The same, and it cannot fill the screen. What a connector asks for is never cut: the end of it counts as much as its beginning.

@@ -46,16 +46,15 @@ pub fn escape(text: &str) -> String {
     out
 }
 
-/// A guest's or provider's line, made inert: control characters and those that turn the direction of writing become visible escapes.
+/// A guest's or provider's line, made inert: control characters and those that turn the direction of writing or hide become visible escapes.
 #[must_use]
 pub fn inert(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if turns || (c.is_control() && c != '\n' && c != '\t') {
-            out.extend(c.escape_unicode());
-        } else {
+        if sluice_sandbox::harmless(c) || matches!(c, '\n' | '\t') {
             out.push(c);
+        } else {
+            out.extend(c.escape_unicode());
         }
     }
     out
