@@ -8,11 +8,12 @@ use crate::{
     modules::{Catalogue, Workshop},
     runs::{events::RunEvents, stops::Stops},
 };
-use sluice_gate::{Gate, GateOptions};
+use sluice_gate::{Gate, GateOptions, Roots};
 use sluice_model::{Clock, time::Random};
 use sluice_sandbox::{Compiler, Engine, EngineOptions};
 use sluice_store::Store;
 use sluice_vault::{KeyFile, Vault};
+use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -103,6 +104,14 @@ pub enum StartError {
         /// The id that is wanted.
         missing: String,
     },
+    /// The operator's certificate authorities.
+    #[error("ca-file: {} {why}", path.display())]
+    Authorities {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The sandbox.
     #[error("the sandbox cannot start: {0}")]
     Sandbox(String),
@@ -133,6 +142,8 @@ impl App {
     /// # Errors
     /// Another process has the folder open; the key is missing while there is data; the database cannot be trusted.
     pub async fn open(config: Config, around: Surroundings) -> Result<Opened, StartError> {
+        // Before anything is made: a file that cannot be read is a typing error.
+        let roots = config.ca_file.as_deref().map(authorities).transpose()?.unwrap_or_default();
         Vault::check_place(&config.key_file, &config.data_dir)?;
         let data_exists = Store::exists(&config.data_dir);
         // The key is judged first: a wrong one must leave the folder as it was.
@@ -152,6 +163,7 @@ impl App {
         })
         .map_err(|e| StartError::Sandbox(e.to_string()))?;
         let gate = Gate::new(GateOptions {
+            roots,
             resolver: around.resolver,
             own_listeners: vec![config.listen],
             ..GateOptions::new(around.clock.clone())
@@ -201,5 +213,37 @@ impl App {
     /// Names a point between two durable steps; tests end the process there.
     pub fn fail_point(&self, name: &str) {
         (self.fail_point)(name);
+    }
+}
+
+/// The largest file of authorities that is read: those of a whole operating system have a quarter of a MiB.
+const MAX_AUTHORITIES_BYTES: u64 = 4 << 20;
+
+/// Reads the operator's `ca-file`.
+fn authorities(path: &Path) -> Result<Roots, StartError> {
+    let refused = |why: String| StartError::Authorities { path: path.to_owned(), why };
+    let meta = std::fs::metadata(path).map_err(|e| refused(format!("cannot be read: {e}")))?;
+    if !meta.is_file() || meta.len() > MAX_AUTHORITIES_BYTES {
+        return Err(refused(format!("is no regular file of at most {MAX_AUTHORITIES_BYTES} bytes")));
+    }
+    let pem = std::fs::read(path).map_err(|e| refused(format!("cannot be read: {e}")))?;
+    Roots::from_pem(&pem).map_err(refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ca_file_that_is_none_is_refused_by_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("home-ca.pem");
+        let said = || authorities(&file).unwrap_err().to_string();
+        assert!(said().starts_with("ca-file: /") && said().contains("home-ca.pem cannot be read"), "{}", said());
+        std::fs::write(&file, "hello").unwrap();
+        assert!(said().contains("home-ca.pem holds no certificate"), "{}", said());
+        std::fs::File::create(&file).unwrap().set_len(MAX_AUTHORITIES_BYTES + 1).unwrap();
+        assert!(said().contains("at most"), "{}", said());
+        assert!(authorities(dir.path()).unwrap_err().to_string().contains("no regular file"));
     }
 }

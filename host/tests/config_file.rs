@@ -21,6 +21,13 @@ fn table(shipped: &str, head: &str) -> String {
 }
 
 #[test]
+fn authorities_of_the_operators_own_are_named_from_the_files_folder() {
+    assert_eq!(read("").ca_file, None);
+    let set = read("ca-file = \"home-ca.pem\"");
+    assert_eq!(set.ca_file.as_deref(), Some(set.file.with_file_name("home-ca.pem").as_path()));
+}
+
+#[test]
 fn what_is_commented_out_in_the_file_that_ships_shows_the_defaults() {
     let shipped = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins.toml")).unwrap();
     let nothing = read("");

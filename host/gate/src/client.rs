@@ -5,8 +5,8 @@
 
 use crate::gate::Timeouts;
 use crate::resolve::Judged;
-use rustls_platform_verifier::BuilderVerifierExt;
-use std::sync::{Arc, OnceLock};
+use crate::tls::Tls;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A connection is not kept longer than that without a request: a changed address is noticed within a minute.
@@ -15,37 +15,6 @@ const IDLE: Duration = Duration::from_secs(60);
 const IDLE_PER_HOST: usize = 32;
 /// Headers of one answer.
 pub(crate) const MAX_HEADERS: usize = 128;
-
-/// TLS settings, made when first needed: reading the system's certificates takes some ms.
-#[derive(Default)]
-pub(crate) struct Tls(OnceLock<Result<rustls::ClientConfig, String>>);
-
-impl Tls {
-    fn config(&self) -> Result<rustls::ClientConfig, String> {
-        self.0.get_or_init(Self::make).clone()
-    }
-
-    fn make() -> Result<rustls::ClientConfig, String> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = || {
-            rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
-                .with_safe_default_protocol_versions()
-                .map_err(|why| format!("setting up TLS failed: {why}"))
-        };
-        let mut config = match builder()?.with_platform_verifier() {
-            Ok(verified) => verified.with_no_client_auth(),
-            Err(why) => {
-                // Plain http to an upstream on this machine must still work; every https request then fails as not trusted.
-                tracing::warn!(
-                    "reading this machine's certificates failed ({why}): no https request will succeed; install ca-certificates"
-                );
-                builder()?.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth()
-            }
-        };
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(config)
-    }
-}
 
 /// A client that resolves and dials as `judged` says.
 pub(crate) fn client(tls: &Tls, judged: Judged, timeouts: &Timeouts) -> Result<reqwest::Client, String> {

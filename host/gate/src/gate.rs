@@ -1,9 +1,9 @@
 //! What all connectors share: clock, resolver, own listeners, TLS settings, and the counts of quotas that a whole app shares.
 
-use crate::client::Tls;
 use crate::egress::{Egress, EgressError, EgressOptions};
 use crate::quota::Registry;
 use crate::resolve::{OwnListeners, Resolve, SystemResolver};
+use crate::tls::{Roots, Tls};
 use sluice_model::Clock;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -43,13 +43,15 @@ pub struct GateOptions {
     pub own_listeners: Vec<SocketAddr>,
     /// How long requests may take.
     pub timeouts: Timeouts,
+    /// Certificate authorities beside the machine's.
+    pub roots: Roots,
 }
 
 impl GateOptions {
     /// A gate with the system's resolver and the default timeouts.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, resolver: None, own_listeners: Vec::new(), timeouts: Timeouts::default() }
+        Self { clock, resolver: None, own_listeners: Vec::new(), timeouts: Timeouts::default(), roots: Roots::default() }
     }
 }
 
@@ -72,13 +74,13 @@ impl Gate {
     /// A gate. Nothing is read or dialled yet.
     #[must_use]
     pub fn new(options: GateOptions) -> Self {
-        let GateOptions { clock, resolver, own_listeners, timeouts } = options;
+        let GateOptions { clock, resolver, own_listeners, timeouts, roots } = options;
         let shared = Shared {
             clock,
             resolver: resolver.unwrap_or_else(|| Arc::new(SystemResolver)),
             own: OwnListeners::new(own_listeners),
             timeouts,
-            tls: Tls::default(),
+            tls: Tls::new(roots),
             quotas: Registry::default(),
         };
         Self { shared: Arc::new(shared) }

@@ -75,7 +75,7 @@ pub(crate) fn from_guest(pairs: &Pairs, attached: bool, owned: &dyn Fn(&str) -> 
         let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("“{shown}” is no header name"))?;
         let lower = parsed.as_str();
         if REFUSED.contains(&lower) || REFUSED_PREFIXES.iter().any(|p| lower.starts_with(p)) {
-            return Err(format!("the header {lower} is not a guest's to write"));
+            return Err(format!("the header {lower} is not a connector's to write"));
         }
         if attached && matches!(lower, "range" | "if-range") {
             return Err(format!("the header {lower} does not go with a key: a part of an answer can't be scrubbed safely"));

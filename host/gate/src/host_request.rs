@@ -10,7 +10,7 @@ use crate::decode;
 use crate::egress::Egress;
 use crate::explain::{refusal, shown, shown_text};
 use crate::redirect::same_origin;
-use crate::wire::Outgoing;
+use crate::wire::{NoAnswer, Outgoing};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -90,11 +90,15 @@ impl Egress {
         let denied = |why: &str| HostRequestError::Denied(refusal(self.connector(), method.as_str(), &place, why, None));
         let response = match self.wire().send(outgoing, &mut deadline).await {
             Ok(response) => response,
-            Err(FetchError::Denied(why)) => return Err(denied(&why)),
-            Err(FetchError::Dns) => return Err(HostRequestError::Unreachable("its name does not resolve")),
-            Err(FetchError::Connect) => return Err(HostRequestError::Unreachable("no connection")),
-            Err(FetchError::Tls) => return Err(HostRequestError::Unreachable("TLS failed")),
-            Err(other) => return Err(HostRequestError::Unanswered(other.to_string())),
+            Err(NoAnswer { tls: Some(why), .. }) => return Err(HostRequestError::Unreachable(why)),
+            Err(NoAnswer { error, .. }) => {
+                return Err(match error {
+                    FetchError::Denied(why) => denied(&why),
+                    FetchError::Dns => HostRequestError::Unreachable("its name does not resolve"),
+                    FetchError::Connect => HostRequestError::Unreachable("no connection"),
+                    other => HostRequestError::Unanswered(other.to_string()),
+                });
+            }
         };
         let answer = answer::read(response, &method, MAX_BYTES, self.timeouts(), &mut deadline).await;
         let answer = answer.map_err(|why| HostRequestError::Unanswered(why.to_string()))?;

@@ -37,6 +37,7 @@ pub mod scrub;
 mod seen;
 mod session;
 mod sign;
+mod tls;
 mod upstream;
 mod wire;
 
@@ -51,4 +52,5 @@ pub use retry_after::retry_after;
 pub use seen::Seen;
 pub use session::{Session, SessionOptions};
 pub use sign::sign_sorted_md5;
+pub use tls::Roots;
 pub use upstream::Upstream;

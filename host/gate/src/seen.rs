@@ -18,6 +18,10 @@ pub struct Seen {
     pub rate_limited_until: Option<i64>,
     /// The last answer's status.
     pub last_status: Option<u16>,
+    /// What was wrong with TLS when it last failed, and with whom: the contract's word for it has no room for that.
+    pub tls: Option<String>,
+    /// Why the last of `denied` was refused.
+    pub refusal: Option<String>,
     /// Requests that were refused as not in the grant or against the gate's rules.
     pub denied: u64,
 }

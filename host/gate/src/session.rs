@@ -18,7 +18,7 @@ use crate::redirect::{self, MAX_HOPS};
 use crate::retry_after::retry_after;
 use crate::scrub::Scrubber;
 use crate::seen::{Last, Seen};
-use crate::wire::Outgoing;
+use crate::wire::{NoAnswer, Outgoing};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT};
@@ -117,7 +117,10 @@ impl Session {
             Err(denied) => Err(FetchError::Denied(denied)),
         };
         if let Err(FetchError::Denied(why)) = &outcome {
-            self.watching().seen.denied += 1;
+            let mut watch = self.watching();
+            watch.seen.denied += 1;
+            watch.seen.refusal = Some(why.clone());
+            drop(watch);
             tracing::debug!(connector = self.egress.connector(), connection = ?self.connection, "{why}");
         }
         outcome
@@ -205,7 +208,7 @@ impl Session {
         for one in applies {
             if let Some(name) = one.owned_in(&parsed, &headers, body.as_deref()) {
                 let next = format!("the recipe {} writes it: leave it out, and name the recipe in `credential`", one.name());
-                return Err(deny(&format!("the parameter {name} is not a guest's to write"), Some(&next)));
+                return Err(deny(&format!("the parameter {name} is not a connector's to write"), Some(&next)));
             }
         }
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| deny("there is no such method", None))?;
@@ -246,7 +249,7 @@ impl Session {
             self.spend()?;
             taken.sent();
             let sent = self.egress.wire().send(outgoing, deadline).await;
-            let response = sent.map_err(|why| self.named_refusal(&plan, why))?;
+            let response = sent.map_err(|why| self.named_refusal(&plan, &real, why))?;
             self.watch_answer(&plan, response.status().as_u16(), response.headers(), &taken);
             let inbound = Inbound {
                 upstreams: self.egress.upstreams(),
@@ -344,8 +347,15 @@ impl Session {
     }
 
     /// A refusal of the wire in the form of all refusals.
-    fn named_refusal(&self, plan: &Plan, why: FetchError) -> FetchError {
-        match why {
+    fn named_refusal(&self, plan: &Plan, real: &Url, why: NoAnswer) -> FetchError {
+        if let Some(reason) = why.tls {
+            let reason = format!("{} could not be asked: {reason}", real.origin().ascii_serialization());
+            let before = self.watching().seen.tls.replace(reason.clone());
+            if before.is_none() {
+                tracing::warn!(connector = self.egress.connector(), connection = ?self.connection, "{reason}");
+            }
+        }
+        match why.error {
             FetchError::Denied(why) => {
                 let next = "an operator who means it sets `allow-private = true` on an upstream for exactly this prefix";
                 FetchError::Denied(refusal(self.egress.connector(), plan.method.as_str(), &shown(&plan.url), &why, Some(next)))

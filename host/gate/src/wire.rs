@@ -4,6 +4,7 @@ use crate::client;
 use crate::deadline::Deadline;
 use crate::gate::Shared;
 use crate::resolve::{self, IpRule, Judge, Judged, NotDialled};
+use crate::tls;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use sluice_model::request::FetchError;
@@ -33,6 +34,26 @@ pub(crate) struct Wire {
     shared: Arc<Shared>,
     rule: IpRule,
     clients: RwLock<HashMap<(u16, bool), Arc<Line>>>,
+}
+
+/// Why no answer came.
+pub(crate) struct NoAnswer {
+    /// In the contract's words, which for TLS are none.
+    pub(crate) error: FetchError,
+    /// What was wrong with TLS, where that was it.
+    pub(crate) tls: Option<&'static str>,
+}
+
+impl From<FetchError> for NoAnswer {
+    fn from(error: FetchError) -> Self {
+        Self { error, tls: None }
+    }
+}
+
+impl From<reqwest::Error> for NoAnswer {
+    fn from(error: reqwest::Error) -> Self {
+        Self { error: classify(&error), tls: tls_error(&error).map(tls::reason) }
+    }
 }
 
 struct Line {
@@ -72,7 +93,7 @@ impl Wire {
     }
 
     /// Sends, and waits for the end of the answer's headers.
-    pub(crate) async fn send(&self, out: Outgoing, deadline: &mut Deadline) -> Result<reqwest::Response, FetchError> {
+    pub(crate) async fn send(&self, out: Outgoing, deadline: &mut Deadline) -> Result<reqwest::Response, NoAnswer> {
         let judge = self.judge(&out.url, out.open);
         judge.literal(&out.url).map_err(not_dialled)?;
         // The gate's record of what it dials: whatever leaves this process belongs to such a line. No path and no query, which may hold a key.
@@ -88,15 +109,15 @@ impl Wire {
         let mut request = reqwest::Request::new(out.method, out.url);
         *request.headers_mut() = out.headers;
         *request.body_mut() = out.body.map(reqwest::Body::from);
-        let response = deadline.wait(self.shared.timeouts.first_byte, line.client.execute(request)).await?.map_err(|why| classify(&why))?;
+        let response = deadline.wait(self.shared.timeouts.first_byte, line.client.execute(request)).await??;
         // What was dialled is what was judged, or nothing of the answer is used.
         match response.remote_addr() {
             Some(at) => line.judge.ip(at.ip()).map_err(not_dialled)?,
-            None => return Err(FetchError::Denied("the connection does not say where it leads".to_owned())),
+            None => return Err(FetchError::Denied("the connection does not say where it leads".to_owned()).into()),
         }
         let header_bytes: usize = response.headers().iter().map(|(n, v)| n.as_str().len() + v.len() + 4).sum();
         if header_bytes > MAX_HEADER_BYTES {
-            return Err(FetchError::TooLarge(MAX_HEADER_BYTES as u64));
+            return Err(FetchError::TooLarge(MAX_HEADER_BYTES as u64).into());
         }
         Ok(response)
     }
@@ -109,10 +130,27 @@ fn not_dialled(why: NotDialled) -> FetchError {
     }
 }
 
+/// Everything below what the client library reports, outermost first. An `io::Error` leaves what it wraps out of its chain of sources, and may wrap
+/// another one that wraps what matters.
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    fn below<'a>(cause: &&'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+        let cause: &'a (dyn Error + 'static) = *cause;
+        match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped),
+            None => cause.source(),
+        }
+    }
+    std::iter::successors(error.source(), below)
+}
+
+/// The TLS library's own error, where that is what happened.
+fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
+    causes(error).find_map(|cause| cause.downcast_ref())
+}
+
 /// The contract's word for what the client library reports. Nothing of its text is used: it may hold the URL.
 pub(crate) fn classify(error: &reqwest::Error) -> FetchError {
-    let mut at: Option<&(dyn Error + 'static)> = error.source();
-    while let Some(cause) = at {
+    for cause in causes(error) {
         if let Some(refused) = cause.downcast_ref::<NotDialled>() {
             return not_dialled(refused.clone());
         }
@@ -130,17 +168,6 @@ pub(crate) fn classify(error: &reqwest::Error) -> FetchError {
                 return FetchError::Interrupted;
             }
         }
-        if let Some(io) = cause.downcast_ref::<io::Error>() {
-            // An io::Error hides what it wraps from the chain of sources.
-            let inner = io.get_ref();
-            if let Some(refused) = inner.and_then(|i| i.downcast_ref::<NotDialled>()) {
-                return not_dialled(refused.clone());
-            }
-            if inner.is_some_and(|i| i.is::<rustls::Error>()) {
-                return FetchError::Tls;
-            }
-        }
-        at = cause.source();
     }
     // A connection that was not made in time has carried nothing, which is more than a timeout says.
     if error.is_connect() {

@@ -72,7 +72,7 @@ query = { api_key = "{token}", user = "{user}" }
         let url = format!("https://two.example/q/x?{query}");
         for request in [get(&url), by("query", &url)] {
             let why = denied(session.fetch(request).await);
-            assert!(why.contains("is not a guest's to write"), "{query}: {why}");
+            assert!(why.contains("is not a connector's to write"), "{query}: {why}");
         }
     }
     // Elsewhere the same names mean something else.
@@ -103,7 +103,7 @@ async fn a_guest_cannot_shape_framing() {
     ] {
         for name in [name.to_owned(), name.to_ascii_uppercase()] {
             let why = denied(session.fetch(with_header(get("https://one.example/free"), &name, "1")).await);
-            assert!(why.contains("is not a guest's to write"), "{name}: {why}");
+            assert!(why.contains("is not a connector's to write"), "{name}: {why}");
         }
     }
     for (name, value) in [

@@ -67,6 +67,8 @@ pub struct Config {
     pub modules: PathBuf,
     /// The key that seals every secret; never inside `data_dir`.
     pub key_file: PathBuf,
+    /// A PEM file of certificate authorities that are believed beside the machine's.
+    pub ca_file: Option<PathBuf>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpAddr>,
     /// How many runs go on at once.

@@ -13,6 +13,7 @@ pub struct Raw {
     pub data_dir: Option<PathBuf>,
     pub modules: Option<PathBuf>,
     pub key_file: Option<PathBuf>,
+    pub ca_file: Option<PathBuf>,
     pub trusted_proxies: Vec<String>,
     pub concurrent_runs: Option<u32>,
     pub compile: RawCompile,

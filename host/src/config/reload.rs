@@ -101,6 +101,7 @@ fn restart(old: &Config, new: &Config) -> Vec<String> {
         ("data-dir", old.data_dir != new.data_dir),
         ("modules", old.modules != new.modules),
         ("key-file", old.key_file != new.key_file),
+        ("ca-file", old.ca_file != new.ca_file),
         ("trusted-proxies", old.trusted_proxies != new.trusted_proxies),
         ("concurrent-runs", old.concurrent_runs != new.concurrent_runs),
         ("[compile]", old.compile != new.compile),

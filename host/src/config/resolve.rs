@@ -50,6 +50,8 @@ pub fn resolve(file: &Path, raw: raw::Raw, overrides: &Overrides) -> Result<Conf
         ));
     }
 
+    let ca_file = raw.ca_file.map(|file| base.join(file));
+
     let mut trusted_proxies = Vec::new();
     for text in overrides.trusted_proxies.clone().unwrap_or(raw.trusted_proxies) {
         let address: IpAddr = text.trim().parse().map_err(|_| ConfigError(format!("trusted-proxies: “{text}” is no IP address")))?;
@@ -66,7 +68,20 @@ pub fn resolve(file: &Path, raw: raw::Raw, overrides: &Overrides) -> Result<Conf
         connectors.insert(name, settings);
     }
     let overrides = overrides.clone();
-    Ok(Config { file, overrides, public_url, listen, data_dir, modules, key_file, trusted_proxies, concurrent_runs, compile, connectors })
+    Ok(Config {
+        file,
+        overrides,
+        public_url,
+        listen,
+        data_dir,
+        modules,
+        key_file,
+        ca_file,
+        trusted_proxies,
+        concurrent_runs,
+        compile,
+        connectors,
+    })
 }
 
 /// `public-url`, or what follows from `listen`. Plain http is for loopback and private addresses only.

@@ -277,6 +277,9 @@ fn refused(app: &App, connector: &Connector, claim: &Claim, host: &RunHost, fail
     outcome::settle(&Ok(Err(failure)), &facts(app, connector, claim, host, false), app.random.as_ref())
 }
 
+/// Characters of a line of the gate's that a run's log shows: the URL in it is the connector's, and as long as it likes.
+const LONGEST_REASON: usize = 500;
+
 /// Commits the end (with what was recorded since the last checkpoint when `kept`), and acts on the app where the table says so.
 async fn conclude(
     app: &Arc<App>,
@@ -304,11 +307,19 @@ async fn conclude(
         })
         .collect();
     let mut log = log;
+    // The contract's `tls` says nothing more, so the connector cannot; and one that fails over a refusal seldom passes its words on.
+    let seen = host.session.seen();
+    if !kept {
+        for why in [seen.tls, seen.refusal].iter().flatten() {
+            let lines = why.lines().map(|line| line.chars().take(LONGEST_REASON).collect());
+            log.extend(lines.map(|text| LogLine { at: app.now(), level: sluice_sandbox::Level::Warn, text }));
+        }
+    }
     if !kept && let Some(excerpt) = host.session.excerpt() {
         log.push(LogLine { at: app.now(), level: sluice_sandbox::Level::Info, text: format!("last answer: {excerpt}") });
     }
     let problems = std::mem::take(&mut host.problems);
-    let used = Used { denied: host.session.seen().denied, ..host.used };
+    let used = Used { denied: seen.denied, ..host.used };
     let counts = host.finish(kept, Finish { used, ..finish(app, &end, log, problems, quotas) }).await?;
     match &end.app {
         Some(AppAction::BlockUntil(until)) => {
