@@ -7,6 +7,7 @@ use crate::day::Day;
 use crate::host::{Backend, CheckpointError, Connector, Host, KeyError, KeyInfo, Level, RecordError, StateError};
 use crate::http::{FetchError, Request, Response};
 use crate::types::{Account, Entry, Failure, FailureKind, FailureScope, Moment, Outcome};
+use std::panic::{self, PanicHookInfo};
 
 #[allow(unsafe_code, unused_qualifications, missing_docs, clippy::all, reason = "generated")]
 pub mod bindings {
@@ -32,6 +33,7 @@ use bindings::sluice::connector::{entries, http, keys, log, progress, state, tas
 /// # Errors
 /// What it answered.
 pub fn identify<C: Connector>() -> Result<WitAccount, WitFailure> {
+    panic::set_hook(Box::new(last_words));
     let mut backend = Bindings;
     let Account { id, label, route_keys } = C::identify(&mut Host::new(&mut backend)).map_err(|f| failure(&f))?;
     Ok(WitAccount { id, label, route_keys })
@@ -42,12 +44,25 @@ pub fn identify<C: Connector>() -> Result<WitAccount, WitFailure> {
 /// # Errors
 /// What it answered.
 pub fn sync<C: Connector>() -> Result<WitOutcome, WitFailure> {
+    panic::set_hook(Box::new(last_words));
     let mut backend = Bindings;
     match C::sync(&mut Host::new(&mut backend)) {
         Ok(Outcome::Complete) => Ok(WitOutcome::Complete),
         Ok(Outcome::More) => Ok(WitOutcome::More),
         Err(f) => Err(failure(&f)),
     }
+}
+
+/// Bytes of a panic's message that go into the log.
+const PANIC_BYTES: usize = 2000;
+
+/// Puts a panic into the run's log as one error, with its place: the host quotes it where it says that the connector crashed. Not in `describe`, which may
+/// call nothing of the host's; there Rust's own words on standard error have to do.
+fn last_words(info: &PanicHookInfo<'_>) {
+    let text = info.payload_as_str().unwrap_or("without a message");
+    let text = text.get(..text.floor_char_boundary(PANIC_BYTES)).unwrap_or_default();
+    let place = info.location().map(|at| format!(" at {at}")).unwrap_or_default();
+    log::write(log::Level::Error, &format!("panicked{place}: {text}"));
 }
 
 /// The contract's imports.

@@ -30,7 +30,7 @@ const CANCEL_GRACE_TICKS: u32 = 100;
 const HANDLES: usize = 10_000;
 /// What one call into the host may carry at least, whatever the other bounds are: a request with a large body.
 const MIN_CALL_BYTES: u64 = 32 << 20;
-/// Bytes of each function's name in a crash, and of its message.
+/// Bytes of each function's name in a crash.
 const FRAME_BYTES: usize = 300;
 
 /// What a guest is entered for.
@@ -196,10 +196,14 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> String {
     format!("panicked: {}", inert(cut(&text.unwrap_or_else(|| "without a message".into()), FRAME_BYTES)))
 }
 
-/// What a crash says: its cause, and the functions it happened in, innermost first.
-pub(crate) fn trap(error: &Error) -> CallError {
+/// Bytes of a crash's message: the last words are most of it.
+const MESSAGE_BYTES: usize = 800;
+
+/// What a crash says: its cause, the connector's last words, and the functions it happened in, innermost first.
+pub(crate) fn trap(error: &Error, words: Option<&str>) -> CallError {
+    let said = words.map(|words| format!(": {words}")).unwrap_or_default();
     if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
-        return CallError::Trap { message: format!("it exited with code {}", exit.0), frames: Vec::new() };
+        return CallError::Trap { message: format!("it exited with code {}{said}", exit.0), frames: Vec::new() };
     }
     let root = error.root_cause().to_string();
     // Bounds that wasmtime counts itself; it has no types for them, only words.
@@ -218,14 +222,15 @@ pub(crate) fn trap(error: &Error) -> CallError {
     }
     let message = match error.downcast_ref::<Trap>() {
         Some(Trap::UnreachableCodeReached) => {
-            "it gave up (unreachable code: a panic or an abort; its last words are in the log)".to_owned()
+            let silent = if said.is_empty() { " without a word (unreachable code: a panic or an abort)" } else { "" };
+            format!("it gave up{silent}{said}")
         }
         Some(Trap::StackOverflow) => "its call stack is exhausted (endless recursion)".to_owned(),
         Some(trap) => trap.to_string(),
         None => root,
     };
     let frames = error.downcast_ref::<WasmBacktrace>().map(frames).unwrap_or_default();
-    CallError::Trap { message: inert(cut(&message, FRAME_BYTES)), frames }
+    CallError::Trap { message: inert(cut(&message, MESSAGE_BYTES)), frames }
 }
 
 /// wasmtime's own rendering has the names demangled: one line a function, `N: OFFSET - MODULE!FUNCTION`.

@@ -155,8 +155,16 @@ fn version_advice(newer: bool) -> &'static str {
     if newer { "update Sluice, or use an older release of the connector" } else { "use a newer release of the connector" }
 }
 
+/// Functions in which every crash of a language's runtime ends: they say nothing of where it began.
+fn is_runtime(frame: &str) -> bool {
+    // `std::process::abort`, `<core::…>::…`, `std[d123b7a1a2ed1472]::process::abort`.
+    let start = frame.trim_start_matches('<').split(['[', ':']).next().unwrap_or_default();
+    matches!(start, "std" | "core" | "alloc" | "__rustc") || matches!(frame, "abort" | "exit_exit" | "_Exit" | "exit")
+}
+
+/// The function to name in one line: the innermost one that is not the end of every crash.
 fn innermost(frames: &[String]) -> String {
-    frames.first().map(|frame| format!(" (in {frame})")).unwrap_or_default()
+    frames.iter().find(|frame| !is_runtime(frame)).or(frames.first()).map(|frame| format!(" (in {frame})")).unwrap_or_default()
 }
 
 /// Why a call did not return what it should.
@@ -193,4 +201,25 @@ pub enum CallError {
     /// The host's own code failed.
     #[error("the host failed while the connector called it: {0}")]
     Host(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crash_is_named_by_where_it_began() {
+        for (frames, wanted) in [
+            (
+                vec!["abort", "std::process::abort", "__rustc::rust_panic", "core::panicking::panic_fmt", "rainlog::read"],
+                " (in rainlog::read)",
+            ),
+            (vec!["abort", "std[d123b7a1a2ed1472]::process::abort", "<alloc[0f]::vec::Vec<u8>>::push", "standing"], " (in standing)"),
+            (vec!["abort", "std::process::abort"], " (in abort)"),
+            (vec![], ""),
+        ] {
+            let frames: Vec<String> = frames.into_iter().map(str::to_owned).collect();
+            assert_eq!(innermost(&frames), wanted);
+        }
+    }
 }

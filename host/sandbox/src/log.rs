@@ -4,6 +4,7 @@
 //! reverse the direction of writing or break a line are made visible here, once, before anything keeps the text. Every line costs its bytes and a little
 //! more, so that a flood of empty lines ends as surely as one long one; at the bound one line says so, and the rest is dropped without being stored.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What a line costs beyond its text: about what it takes to keep one.
@@ -83,6 +84,10 @@ pub(crate) fn cut(text: &str, bytes: usize) -> &str {
     text.get(..text.floor_char_boundary(bytes)).unwrap_or_default()
 }
 
+/// How many lines a crash quotes as the last words, and the bytes of each: an interpreter's error and the panic that it led to are three.
+const LAST_WORDS: usize = 3;
+const WORDS_BYTES: usize = 200;
+
 /// One of the guest's two output streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stream {
@@ -105,11 +110,23 @@ struct Inner {
     now: i64,
     out: Vec<u8>,
     err: Vec<u8>,
+    /// The latest lines of standard error, or the latest line that was written as an error and what came after it. Kept also when the log is full: a crash
+    /// is to be understood most of all in the run that said too much.
+    words: VecDeque<String>,
 }
 
 impl Log {
     pub(crate) fn new(limit: u64, now: i64) -> Self {
-        Self(Arc::new(Mutex::new(Inner { lines: Vec::new(), used: 0, limit, cut: false, now, out: Vec::new(), err: Vec::new() })))
+        Self(Arc::new(Mutex::new(Inner {
+            lines: Vec::new(),
+            used: 0,
+            limit,
+            cut: false,
+            now,
+            out: Vec::new(),
+            err: Vec::new(),
+            words: VecDeque::new(),
+        })))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -120,6 +137,10 @@ impl Log {
     pub(crate) fn write(&self, now: i64, level: Level, text: &str) {
         let mut inner = self.lock();
         inner.now = now;
+        if level == Level::Error {
+            inner.words.clear();
+            inner.say(text);
+        }
         inner.push(level, text);
     }
 
@@ -131,6 +152,14 @@ impl Log {
     /// The host's clock as last heard: to be had even where the host has just failed.
     pub(crate) fn last_heard(&self) -> i64 {
         self.lock().now
+    }
+
+    /// What it said last, in one line: why it crashed, if anything says so.
+    pub(crate) fn last_words(&self) -> Option<String> {
+        let mut inner = self.lock();
+        inner.end_line(Stream::Err);
+        let words: Vec<&str> = inner.words.iter().map(String::as_str).collect();
+        (!words.is_empty()).then(|| words.join(" / "))
     }
 
     /// Everything, and nothing left behind: also a last line without an end.
@@ -168,7 +197,7 @@ impl Inner {
 
     fn stream(&mut self, stream: Stream, bytes: &[u8]) {
         for part in bytes.split_inclusive(|b| *b == b'\n') {
-            if self.cut {
+            if self.cut && stream == Stream::Out {
                 return;
             }
             let (text, ended) = match part.strip_suffix(b"\n") {
@@ -201,7 +230,20 @@ impl Inner {
             return;
         }
         let level = if stream == Stream::Out { Level::Info } else { Level::Warn };
-        self.push(level, String::from_utf8_lossy(&bytes).trim_end_matches('\r'));
+        let text = String::from_utf8_lossy(&bytes);
+        let text = text.trim_end_matches('\r');
+        // Rust's advice about an environment variable, which nobody can set in here.
+        if stream == Stream::Err && !text.starts_with("note: ") {
+            self.say(text);
+        }
+        self.push(level, text);
+    }
+
+    fn say(&mut self, text: &str) {
+        if self.words.len() == LAST_WORDS {
+            self.words.pop_front();
+        }
+        self.words.push_back(inert(cut(text.trim(), WORDS_BYTES)));
     }
 }
 
@@ -239,6 +281,26 @@ mod tests {
         assert_eq!(lines[0].text, "é".repeat(50));
         assert_eq!(lines[0].level, Level::Error);
         assert_eq!(lines.len(), 2);
+    }
+
+    #[test]
+    fn the_last_words_are_those_of_the_error_and_survive_a_full_log() {
+        for limit in [100_000, 40] {
+            let log = Log::new(limit, 0);
+            assert_eq!(log.last_words(), None);
+            log.stream(Stream::Out, b"hello\n");
+            log.write(0, Level::Warn, "slow");
+            assert_eq!(log.last_words(), None);
+            for line in
+                ["Traceback:", "ValueError: \u{1b}[2J", "thread panicked at x.rs:1:2:", "it threw", "note: run with RUST_BACKTRACE=1"]
+            {
+                log.stream(Stream::Err, format!("{line}\n").as_bytes());
+            }
+            assert_eq!(log.last_words().unwrap(), "ValueError: \\u{1b}[2J / thread panicked at x.rs:1:2: / it threw");
+            log.write(0, Level::Error, &"é".repeat(5000));
+            log.stream(Stream::Err, b"without an end");
+            assert_eq!(log.last_words().unwrap(), format!("{} / without an end", "é".repeat(100)));
+        }
     }
 
     #[test]

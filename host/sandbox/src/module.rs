@@ -86,7 +86,13 @@ impl<T> Report<T> {
 }
 
 /// The closing lines of a call that ended with this error.
-fn closing(error: &CallError, usage: &Usage, stack: &[String], last_call: Option<&'static str>, at: i64) -> Vec<LogLine> {
+fn closing(
+    error: &CallError,
+    usage: &Usage,
+    stack: &[String],
+    (last_call, rejected): (Option<&'static str>, Option<&str>),
+    at: i64,
+) -> Vec<LogLine> {
     if matches!(error, CallError::Cancelled) {
         return Vec::new();
     }
@@ -102,7 +108,7 @@ fn closing(error: &CallError, usage: &Usage, stack: &[String], last_call: Option
         let _ = write!(used, " (the last: {call})");
     }
     let stack = stack.iter().enumerate().map(|(n, function)| format!("{} {function}", if n == 0 { "in" } else { "called by" }));
-    let texts = [error.to_string(), used].into_iter().chain(stack);
+    let texts = [error.to_string(), used].into_iter().chain(rejected.map(str::to_owned)).chain(stack);
     texts.map(|text| LogLine { at, level: Level::Error, text }).collect()
 }
 
@@ -251,9 +257,10 @@ impl Module {
         let state = State::new(entry, host, limits, self.0.shared.max_memory_bytes);
         let Performed { result, state, usage, stack } = call::perform(self, entry, state, limits).await;
         let log = state.log.take();
+        let rejected = state.rejected.as_deref();
         let result = result.and_then(read);
         let closing = match &result {
-            Err(error) => closing(error, &usage, &stack, state.last_call, state.log.last_heard()),
+            Err(error) => closing(error, &usage, &stack, (state.last_call, rejected), state.log.last_heard()),
             Ok(_) => Vec::new(),
         };
         Report { result, host: state.host, usage, log, stack, closing }

@@ -41,6 +41,8 @@ pub(crate) struct State {
     call_limit: u64,
     /// The function of the contract that was called last.
     pub(crate) last_call: Option<&'static str>,
+    /// What was wrong with the entries that the host refused last.
+    pub(crate) rejected: Option<String>,
     problems: u32,
     /// Ticks seen since the run was cancelled.
     pub(crate) cancelled_ticks: u32,
@@ -63,6 +65,7 @@ impl State {
             calls: 0,
             call_limit: limits.host_calls,
             last_call: None,
+            rejected: None,
             problems: 0,
             cancelled_ticks: 0,
         }
@@ -105,7 +108,7 @@ impl State {
         if error.downcast_ref::<CancelledCall>().is_some() {
             return CallError::Cancelled;
         }
-        crate::call::trap(error)
+        crate::call::trap(error, self.log.last_words().as_deref())
     }
 }
 

@@ -131,10 +131,21 @@ async fn a_crash_names_its_functions_and_leaves_the_next_call_alone() {
     for _ in 0..3 {
         let (report, host) = taken(module.sync(Box::new(TestHost::default()), &Limits::default()).await);
         let Err(CallError::Trap { message, frames }) = report.result else { panic!("{:?}", report.result) };
-        assert!(message.contains("gave up"), "{message}");
+        assert!(message.contains("gave up without a word"), "{message}");
         assert_eq!(frames[..2], ["boom", "walk_pages"]);
         assert_eq!(host.asked, ["checkpoint None"]);
     }
+}
+
+#[tokio::test]
+async fn a_crash_quotes_the_last_words_harmlessly_and_names_where_it_began() {
+    let more = "(func $walk_pages (call $std::process::abort)) (func $std::process::abort (unreachable))";
+    let fixture =
+        Fixture { sync: "(call $log (i32.const 4) (i32.const 5000) (i32.const 7)) (call $walk_pages)", more, ..Fixture::default() };
+    let (report, _) = sync(&fixture.build(), TestHost::default(), &Limits::default()).await;
+    let said = report.result.unwrap_err().to_string();
+    assert_eq!(said, "the connector crashed: it gave up: a\\u{1b}[2J\\nb (in walk_pages)");
+    assert_eq!(report.closing[0].text, said);
 }
 
 #[tokio::test]

@@ -4,13 +4,15 @@ use crate::bindings::entries::{Entry, Error, Host, Moment, Rejection};
 use crate::call;
 use crate::glue::convert;
 use crate::host::RecordError;
-use crate::log::inert;
+use crate::log::{cut, inert};
 use crate::state::State;
 
 /// Bytes of a metric's name, a series' key or an entry's id, where they come outside an entry.
 const NAME: usize = 512;
 /// Rejections that are given back in one answer: enough to see what is wrong.
 const REJECTIONS: usize = 1000;
+/// Bytes of the reason that is kept for the lines after a crash.
+const REASON: usize = 300;
 
 impl Host for State {
     fn record_entry(&mut self, entry: Entry) -> wasmtime::Result<Result<(), Error>> {
@@ -31,14 +33,15 @@ impl Host for State {
     ) -> wasmtime::Result<Result<(), Error>> {
         let recording = self.entry == call::Entry::Sync;
         let (host, _) = self.enter("entries.replace-window")?;
-        Ok((|| {
+        let outcome = (|| {
             may_record(recording)?;
             short(&[&metric, series.as_deref().unwrap_or_default()])?;
             let first = convert::moment(first).map_err(Error::Other)?;
             let past = convert::moment(past).map_err(Error::Other)?;
             let entries = convert::entries(entries).map_err(rejected)?;
             host.replace_window(&metric, series.as_deref(), first, past, entries).map_err(error)
-        })())
+        })();
+        Ok(self.noted(outcome))
     }
 
     fn retract(&mut self, metric: String, id: String) -> wasmtime::Result<Result<(), Error>> {
@@ -65,11 +68,23 @@ impl State {
     fn record(&mut self, function: &'static str, entries: Vec<Entry>) -> wasmtime::Result<Result<(), Error>> {
         let recording = self.entry == call::Entry::Sync;
         let (host, _) = self.enter(function)?;
-        Ok((|| {
+        let outcome = (|| {
             may_record(recording)?;
             let entries = convert::entries(entries).map_err(rejected)?;
             if entries.is_empty() { Ok(()) } else { host.record(entries).map_err(error) }
-        })())
+        })();
+        Ok(self.noted(outcome))
+    }
+
+    /// Keeps why entries were refused: a connector that crashes over it seldom says so itself.
+    fn noted(&mut self, outcome: Result<(), Error>) -> Result<(), Error> {
+        if let Err(Error::Rejected(list)) = &outcome
+            && let Some(first) = list.first()
+        {
+            let why = cut(&first.why, REASON);
+            self.rejected = Some(format!("entries that the host refused last: {}, the first (index {}): {why}", list.len(), first.index));
+        }
+        outcome
     }
 }
 
