@@ -4,7 +4,7 @@
 //! The good connector's accounts run one after the other, each from when it is due until its end is durable: one page of 100 rows from a simulator in
 //! its own process. Beside them, in alternating rounds, the same host compiles an 18 MiB module that was dropped into its folder (seen, compiled in a
 //! process of its own, loaded, asked for its manifest, listed), or runs connectors that mean harm, one of each kind, for as long as their limits
-//! let them, and again.
+//! let them, and again a second later.
 
 use crate::{
     Fault, at_most, figure,
@@ -15,6 +15,7 @@ use crate::{
 use sluice::{modules::ModuleState, runs::events::RunEvent};
 use sluice_fixtures::{Stranger, attacks, bulk, rebuilt};
 use std::{
+    collections::VecDeque,
     fs,
     time::{Duration, Instant},
 };
@@ -29,6 +30,8 @@ const HALF: Duration = Duration::from_secs(4);
 const LARGE: usize = 18 << 20;
 /// Compiling takes less than that, whatever else the machine does.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// One that was ended begins again so long after: the schedule would wait for a minute at least, and longer each time.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// One of each kind that keeps something busy: the processor, the allocator, the border, the log, the store, the gate, a slot.
 const ATTACKS: [&str; 12] = [
     "a loop in sync",
@@ -173,15 +176,21 @@ pub fn attack(place: &Place) -> Result<Vec<Figure>, Fault> {
                 host.due(*attacker)?;
             }
             let since = Instant::now();
+            let mut ended = VecDeque::new();
             while since.elapsed() < HALF {
                 runs.one(&host).await?;
-                // Who has been ended begins again at once, whatever the schedule would say.
+                while let Some((at, connection)) = ended.front().copied()
+                    && Instant::now() >= at
+                {
+                    ended.pop_front();
+                    host.due(connection)?;
+                }
                 loop {
                     match events.try_recv() {
                         Ok(RunEvent::Started { connection }) if host.strangers().contains(&connection) => began += 1,
                         Ok(RunEvent::Finished { connection, outcome, .. }) if host.strangers().contains(&connection) => {
                             failed += u32::from(outcome != "complete");
-                            host.due(connection)?;
+                            ended.push_back((Instant::now() + AGAIN_AFTER, connection));
                         }
                         Ok(_) => {}
                         Err(TryRecvError::Empty) => break,
