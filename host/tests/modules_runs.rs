@@ -140,3 +140,22 @@ async fn whoever_waits_for_a_connector_runs_as_soon_as_it_is_there() {
     scheduler.stop().await.unwrap();
     place.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_is_told_with_its_last_words_and_without_the_keys_that_stand_in_them() {
+    let mut place = Place::new();
+    let more = "(data (i32.const 6000) \"lost CANARY-key\") (func $boom unreachable)";
+    let sync = "(call $log (i32.const 4) (i32.const 6000) (i32.const 15)) (call $boom)";
+    place.put("fit.wasm", &Stranger { sync, more, ..Stranger::default() }.build());
+    let app = place.watched().await;
+    let connection = link(&place).await;
+    let scheduler = Scheduler::start(app.clone()).await.unwrap();
+    let runs = runs_of(&place, connection, |runs| runs.len() == 1).await;
+    let crash = "the connector crashed: it gave up: lost *** (in boom)";
+    assert!(runs[0].message.as_deref().unwrap().contains(crash), "{:?}", runs[0]);
+    let log: Vec<String> = app.store.run_log(runs[0].id).await.unwrap().into_iter().map(|line| line.text).collect();
+    assert_eq!((log[0].as_str(), log[1].as_str()), ("lost ***", crash), "{log:?}");
+    assert!(!format!("{runs:?}{log:?}").contains("CANARY-key"));
+    scheduler.stop().await.unwrap();
+    place.stop().await;
+}

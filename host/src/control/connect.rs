@@ -47,10 +47,7 @@ fn plain_row(c: &sluice_store::Connection) -> api::ConnectionRow {
 }
 
 fn connector(app: &App, name: &str) -> Result<Arc<Connector>, ControlError> {
-    app.modules.get(name).ok_or_else(|| match app.modules.listed(name) {
-        Some(listing) => ControlError::refused(format!("{name} cannot run: {}", listing.line)),
-        None => no_module(app, name),
-    })
+    app.modules.get(name).ok_or_else(|| no_module(app, name))
 }
 
 /// The way in that was asked for, or the first whose app fields are all set.

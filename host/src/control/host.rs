@@ -80,8 +80,11 @@ pub async fn module(State(app): State<Arc<App>>, Path(name): Path<String>) -> Re
     Ok(Json(Shown { report, apps }))
 }
 
-/// Names what there is instead.
+/// Says why it does not run, or names what there is instead.
 pub fn no_module(app: &App, name: &str) -> ControlError {
+    if let Some(there) = app.modules.listed(name) {
+        return ControlError::refused(format!("{name} cannot run: {}", there.line));
+    }
     let listing = app.modules.listing();
     let known: Vec<&str> = listing.iter().map(|l| l.name.as_str()).collect();
     let known = if known.is_empty() { format!("the folder {} is empty", app.config.modules.display()) } else { known.join(", ") };

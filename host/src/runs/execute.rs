@@ -230,7 +230,7 @@ async fn run(app: &Arc<App>, connector: &Arc<Connector>, claim: Claim, cancel: C
                 // Time on the wall is mostly the provider's.
                 let crash = match &ended {
                     Err(CallError::Limit { name: "wall-ms", .. }) => None,
-                    Err(error @ (CallError::Trap { .. } | CallError::Limit { .. })) => Some(error.to_string()),
+                    Err(error @ (CallError::Trap { .. } | CallError::Limit { .. })) => Some(back.session.scrub(&error.to_string())),
                     _ => None,
                 };
                 let how = match (&ended, &crash) {
@@ -287,9 +287,14 @@ async fn conclude(
     claim: &Claim,
     host: &mut RunHost,
     kept: bool,
-    end: End,
-    log: Vec<LogLine>,
+    mut end: End,
+    mut log: Vec<LogLine>,
 ) -> Result<Done, CommitError> {
+    // A connector may have come by a key in a form that the gate did not know for one: where it repeats it in plain, nobody is to read it.
+    let said = log.iter_mut().map(|line| &mut line.text).chain(end.failure.as_mut().map(|failure| &mut failure.message));
+    for text in said.chain(&mut end.message).chain(&mut end.flag) {
+        *text = host.session.scrub(text);
+    }
     if let Some(flag) = &end.flag {
         tracing::warn!(connection = %claim.connection.public_id, excerpt = host.session.excerpt(), "{flag}");
     }
@@ -306,7 +311,6 @@ async fn conclude(
             reset_at: q.reset_at,
         })
         .collect();
-    let mut log = log;
     // The contract's `tls` says nothing more, so the connector cannot; and one that fails over a refusal seldom passes its words on.
     let seen = host.session.seen();
     if !kept {
@@ -318,7 +322,10 @@ async fn conclude(
     if !kept && let Some(excerpt) = host.session.excerpt() {
         log.push(LogLine { at: app.now(), level: sluice_sandbox::Level::Info, text: format!("last answer: {excerpt}") });
     }
-    let problems = std::mem::take(&mut host.problems);
+    let mut problems = std::mem::take(&mut host.problems);
+    for (problem, _) in &mut problems {
+        problem.message = host.session.scrub(&problem.message);
+    }
     let used = Used { denied: seen.denied, ..host.used };
     let counts = host.finish(kept, Finish { used, ..finish(app, &end, log, problems, quotas) }).await?;
     match &end.app {
