@@ -39,7 +39,7 @@ async fn of_sixty_four_who_find_a_token_ended_one_renews_it_and_the_provider_rev
     let clock = noon();
     let (hub, _folder, host, id) = rotating(&clock).await;
     hub.fault(Fault::new(Kind::Delay { ms: 20 }).matching(TOKEN));
-    let rounds = 40;
+    let rounds = 500;
     for round in 1..=rounds {
         let force = round % 4 == 0;
         if force {
