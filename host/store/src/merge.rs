@@ -419,7 +419,7 @@ fn insert<'a>(
             let before = scope.seq;
             let inserted = statements.insert(scope, op, size, rows)?;
             let all = inserted == count;
-            if all || inserted > 0 {
+            if inserted > 0 {
                 scope.seq += i64::try_from(count).unwrap_or(i64::MAX);
             }
             for (seq, row) in (before + 1..).zip(rows) {

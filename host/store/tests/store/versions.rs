@@ -261,3 +261,20 @@ async fn a_metric_that_changes_its_meaning_is_refused_as_a_whole() {
     assert_eq!(fresh, 0);
     assert!(f.store.ensure_metrics("another", &changed).await.is_ok(), "names belong to a connector");
 }
+
+#[tokio::test]
+async fn of_many_that_are_new_those_whose_id_is_stored_at_another_time_are_moved_there() {
+    let f = Fixture::new().await;
+    let fence = f.run("a").await;
+    // Far enough before that the look at what is stored about the new times does not meet them.
+    let ids: Vec<String> = (0..50).map(|n| format!("id-{n:02}")).collect();
+    let known = |n: usize| n % 7 == 3;
+    let old: Vec<Entry> = (0..50).filter(|n| known(*n)).map(|n| play(&ids[n], MIDNIGHT - DAY - i64::try_from(n).unwrap(), 1.0)).collect();
+    assert_eq!(f.record(fence, 10, &old).await, counts(7, 0, 0, 0, 0));
+    let new: Vec<Entry> = (0..50).map(|n| play(&ids[n], MIDNIGHT + i64::try_from(n).unwrap(), 2.0)).collect();
+    assert_eq!(f.record(fence, 20, &new).await, counts(43, 7, 0, 0, 0));
+    assert_eq!(f.values(fence.connection).await, vec![2.0; 50]);
+    assert_eq!(f.record(fence, 30, &new).await, counts(0, 0, 50, 0, 0));
+    let sequences: i64 = f.side().query_row("SELECT count(DISTINCT seq) FROM entry", [], |row| row.get(0)).unwrap();
+    assert_eq!(sequences, 50, "each change has a number of its own");
+}
