@@ -4,7 +4,7 @@
 //! of the host's) leaves the store to take the `Host`, the log and the figures from. The guest runs on a stack of its own; at every tick it is interrupted,
 //! its CPU time compared with its budget, and everybody else on this thread gets a turn. One that computes for long goes on aside (see `aside.rs`).
 
-use crate::aside::{self, Place};
+use crate::aside;
 use crate::bindings::exports::sluice::connector::{identity, manifest, source};
 use crate::bindings::types;
 use crate::config::FRAMES;
@@ -72,15 +72,21 @@ pub(crate) async fn perform(module: &Module, entry: Entry, state: State, limits:
     // Waiting for a free slot is not the connector's time.
     let slot = Arc::clone(&module.shared().slots).acquire_owned().await;
     let meter = Arc::clone(&state.meter);
-    let (module, limits) = (module.clone(), limits.clone());
+    if module.computes_for_long() {
+        meter.move_on(1);
+    }
+    let (entered, limits) = (module.clone(), limits.clone());
     let call = async move {
-        let performed = watched(&module, entry, state, &limits).await;
+        let performed = watched(&entered, entry, state, &limits).await;
         drop(slot);
         performed
     };
     // Who describes itself has a second to compute, and ten by the clock, however busy the machine is.
-    let place = if entry == Entry::Describe { Place::Beside } else { Place::Back };
-    aside::run(Box::pin(call), meter, place).await
+    let places = if entry == Entry::Describe { aside::SHORT } else { aside::LONG };
+    let performed = aside::run(Box::pin(call), meter, places).await;
+    let Usage { cpu_us, wall_ms, .. } = performed.usage;
+    module.computed_for_long(aside::is_heavy(Duration::from_micros(cpu_us), Duration::from_millis(wall_ms)));
+    performed
 }
 
 async fn watched(module: &Module, entry: Entry, state: State, limits: &Limits) -> Performed {
@@ -90,9 +96,9 @@ async fn watched(module: &Module, entry: Entry, state: State, limits: &Limits) -
     let mut store = Store::new(&shared.engine, state);
     store.limiter(|state| &mut state.memory);
     store.set_epoch_deadline(1);
-    let budget = limits.cpu_ms;
+    let (budget, wall) = (limits.cpu_ms, Duration::from_millis(limits.wall_ms));
     let began = Instant::now();
-    store.epoch_deadline_callback(move |cx| tick(cx, budget, began));
+    store.epoch_deadline_callback(move |cx| tick(cx, budget, began, wall));
     let call_bytes = call_bytes(limits);
     store.set_hostcall_fuel(call_bytes);
     store.set_max_component_handles(HANDLES);
@@ -100,15 +106,15 @@ async fn watched(module: &Module, entry: Entry, state: State, limits: &Limits) -
     let outcome = {
         let guest = pin!(enter(&mut store, module.pre(), module.export(entry)));
         let watched = Watched { guest, meter: &meter };
-        tokio::time::timeout(Duration::from_millis(limits.wall_ms), watched).await
+        tokio::time::timeout(wall, watched).await
     };
-    let wall = began.elapsed();
+    let took = began.elapsed();
     drop(running);
     let state = store.into_data();
     let usage = Usage {
         cpu_us: meter.total() / 1000,
         cpu_ms: meter.total() / 1_000_000,
-        wall_ms: millis(wall),
+        wall_ms: millis(took),
         memory_bytes: state.memory.peak(),
         host_calls: state.calls,
     };
@@ -154,14 +160,19 @@ async fn enter(store: &mut Store<State>, pre: &InstancePre<State>, export: Optio
 }
 
 /// Called from inside the guest once a tick.
-fn tick(mut cx: StoreContextMut<'_, State>, budget_ms: u64, began: Instant) -> wasmtime::Result<UpdateDeadline> {
+fn tick(mut cx: StoreContextMut<'_, State>, budget_ms: u64, began: Instant, wall: Duration) -> wasmtime::Result<UpdateDeadline> {
     let state = cx.data_mut();
     let used = state.meter.used();
     if used >= budget_ms.saturating_mul(1_000_000) {
         return Err(state.passed("cpu-ms", budget_ms, used / 1_000_000));
     }
-    if !state.meter.is_heavy() && aside::is_heavy(Duration::from_nanos(used), began.elapsed()) {
-        state.meter.set_heavy();
+    let since = began.elapsed();
+    if state.meter.step() > 0 {
+        if aside::is_starved(since, wall) {
+            state.meter.move_on(2);
+        }
+    } else if aside::is_heavy(Duration::from_nanos(used), since) {
+        state.meter.move_on(1);
     }
     if state.host.cancelled() {
         state.cancelled_ticks = state.cancelled_ticks.saturating_add(1);

@@ -8,7 +8,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 /// The CPU clock of one call. Only the thread that is polling the call touches it.
@@ -20,8 +20,8 @@ pub(crate) struct Meter {
     began: AtomicU64,
     /// The guest waits for work of the host's own: there is no slice.
     away: AtomicBool,
-    /// It computes for long, and is to do so aside.
-    heavy: AtomicBool,
+    /// How many times it is to have moved on.
+    step: AtomicUsize,
 }
 
 /// The calling thread's CPU time, in nanoseconds.
@@ -55,14 +55,14 @@ impl Meter {
         self.spent.load(Ordering::Relaxed)
     }
 
-    /// Whether [`Meter::set_heavy`] was called.
-    pub(crate) fn is_heavy(&self) -> bool {
-        self.heavy.load(Ordering::Relaxed)
+    /// How many times the call is to have moved on: not at all on the shared workers.
+    pub(crate) fn step(&self) -> usize {
+        self.step.load(Ordering::Relaxed)
     }
 
-    /// From now on the call belongs aside.
-    pub(crate) fn set_heavy(&self) {
-        self.heavy.store(true, Ordering::Relaxed);
+    /// From now on the call belongs that many places on; never back.
+    pub(crate) fn move_on(&self, step: usize) {
+        self.step.fetch_max(step, Ordering::Relaxed);
     }
 
     /// Polls the call with everything it does charged to the guest, but for what [`Meter::host_time`] leaves out.

@@ -13,6 +13,7 @@ use crate::wasi::FIXED_TIME_MS;
 use sluice_model::{Account, Failure, Limits, Outcome};
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use wasmtime::component::InstancePre;
 
@@ -123,6 +124,8 @@ struct Inner {
     identify: Option<identity::GuestIndices>,
     sync: Option<source::GuestIndices>,
     facts: Facts,
+    /// Whether its last call did.
+    computed_for_long: AtomicBool,
 }
 
 /// What is known of a module from loading it.
@@ -145,7 +148,17 @@ impl Module {
         let describe = manifest::GuestIndices::new(&pre)?;
         let identify = exports.identity.then(|| identity::GuestIndices::new(&pre)).transpose()?;
         let sync = exports.source.then(|| source::GuestIndices::new(&pre)).transpose()?;
-        Ok(Self(Arc::new(Inner { shared, pre, describe, identify, sync, facts })))
+        Ok(Self(Arc::new(Inner { shared, pre, describe, identify, sync, facts, computed_for_long: AtomicBool::new(false) })))
+    }
+
+    /// Whether its last call computed for long.
+    pub(crate) fn computes_for_long(&self) -> bool {
+        self.0.computed_for_long.load(Ordering::Relaxed)
+    }
+
+    /// Remembers whether this call computed for long.
+    pub(crate) fn computed_for_long(&self, long: bool) {
+        self.0.computed_for_long.store(long, Ordering::Relaxed);
     }
 
     /// What it shares with all others.
