@@ -64,7 +64,7 @@ impl wall_clock::Host for State {
     }
 }
 
-/// Time since the call began; none stands still.
+/// Time since the call began; it stands still in `describe`. Never nought: Go takes that for a broken clock, and gives up.
 struct Monotonic {
     began: Option<Instant>,
 }
@@ -75,7 +75,7 @@ impl HostMonotonicClock for Monotonic {
     }
 
     fn now(&self) -> u64 {
-        self.began.map_or(0, |began| u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX))
+        self.began.map_or(1, |began| u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX).saturating_add(1))
     }
 }
 

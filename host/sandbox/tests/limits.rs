@@ -85,6 +85,21 @@ async fn a_sleep_of_wasi_ends_at_the_wall_and_its_clock_is_the_hosts() {
     assert_eq!(limit(&report.result.unwrap_err()), ("wall-ms", 200, report.usage.wall_ms));
 }
 
+/// Go's runtime reads its clock before anything else, and takes nought for a broken one.
+#[tokio::test]
+async fn the_steady_clock_is_never_nought_and_stands_still_where_nothing_may_depend_on_it() {
+    let fixture = Fixture {
+        imports: r#"(import "wasi:clocks/monotonic-clock@0.2.0" "now" (func $clock (result i64)))"#,
+        describe: "(if (i64.ne (call $clock) (i64.const 1)) (then unreachable))",
+        sync: "(local $then i64) (local.set $then (call $clock)) (if (i64.eqz (local.get $then)) (then unreachable))
+               (loop $until (br_if $until (i64.le_u (call $clock) (local.get $then))))",
+        ..Fixture::default()
+    };
+    engine().load(&fixture.build()).await.unwrap().describe().await.unwrap();
+    let (report, _) = sync(&fixture.build(), TestHost::default(), &Limits::default()).await;
+    report.result.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn memory_ends_at_its_bound_over_all_growth() {
     let limits = Limits { memory_bytes: 8 << 20, ..Limits::default() };
