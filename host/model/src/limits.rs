@@ -48,6 +48,22 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// The names under which an operator sets them. Whatever else ends a run is a bound of this host's that nobody sets.
+    pub const SETTINGS: [&str; 10] = [
+        "cpu-ms",
+        "wall-ms",
+        "memory-bytes",
+        "requests",
+        "response-bytes",
+        "entries",
+        "entry-bytes",
+        "log-bytes",
+        "state-bytes",
+        "host-calls",
+    ];
+}
+
 /// What compiling one component may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CompileLimits {
@@ -65,6 +81,20 @@ impl Default for CompileLimits {
     }
 }
 
+/// Handles of resources that are alive in one call.
+pub const MAX_HANDLES: usize = 10_000;
+/// Resources of WASI's (streams, pollables) that are alive at once.
+pub const MAX_RESOURCES: usize = 1_024;
+/// Random bytes that are asked for at once. Seeds need a few dozen.
+pub const MAX_RANDOM_BYTES: usize = 64 << 10;
+/// Elements of one table. Interpreters compiled to WebAssembly have tens of thousands of functions in theirs.
+pub const MAX_TABLE_ELEMENTS: usize = 100_000;
+/// Elements of all tables of a call: eight bytes each.
+pub const MAX_ALL_TABLE_ELEMENTS: usize = 400_000;
+/// What one call into the host may carry at least, whatever the other bounds are: a request with a large body.
+pub const LEAST_CALL_BYTES: usize = 32 << 20;
+/// Entries arrive as records of some two hundred bytes and their texts: so many times their own bound leaves room for both.
+pub const CALL_BYTES_OF_ENTRIES: u64 = 4;
 /// Bytes of a request's body.
 pub const MAX_BODY_BYTES: usize = 8 << 20;
 /// Headers of one request: a few dozen is already unusual.
@@ -77,6 +107,8 @@ pub const MAX_REQUESTS_AT_ONCE: usize = 64;
 pub const MAX_CURSOR_BYTES: usize = 16 << 10;
 /// Bytes of one key of connector state.
 pub const MAX_STATE_KEY_BYTES: usize = 256;
+/// Characters of the name of a key that a connector keeps for itself.
+pub const MAX_KEY_NAME: usize = 64;
 /// Bytes of one key that a connector keeps for itself.
 pub const MAX_KEY_BYTES: usize = 16 << 10;
 /// Bytes of all of them, with their names.

@@ -16,6 +16,19 @@ fn kib(bytes: usize) -> usize {
     bytes / 1024
 }
 
+fn thousands(number: usize) -> String {
+    format!("{},{:03}", number / 1000, number % 1000)
+}
+
+#[test]
+fn every_limit_that_can_be_set_is_listed_by_the_name_of_its_setting() {
+    let text = Limits::SETTINGS.map(|name| format!("{name} = 7\n")).concat();
+    let Limits { cpu_ms, wall_ms, memory_bytes, requests, response_bytes, entries, entry_bytes, log_bytes, state_bytes, host_calls } =
+        toml::from_str(&text).unwrap();
+    let all = [cpu_ms, wall_ms, memory_bytes, requests, response_bytes, entries, entry_bytes, log_bytes, state_bytes, host_calls];
+    assert_eq!(all, [7; Limits::SETTINGS.len()]);
+}
+
 #[test]
 fn the_contract_names_the_hosts_bounds() {
     let defaults = Limits::default();
@@ -32,6 +45,7 @@ fn the_contract_names_the_hosts_bounds() {
             "wit/keys.wit",
             format!("`too-large` for a value over {} KiB, or where all would pass {} KiB", kib(MAX_KEY_BYTES), kib(MAX_ALL_KEYS_BYTES)),
         ),
+        ("wit/keys.wit", format!("a name that is no name: 1 to {MAX_KEY_NAME} characters")),
         ("wit/log.wit", format!("({} KiB a run unless the operator says otherwise)", defaults.log_bytes >> 10)),
         (
             "docs/connectors.md",
@@ -48,6 +62,19 @@ fn the_contract_names_the_hosts_bounds() {
         ),
         ("docs/connectors.md", format!("a cursor {} KiB", kib(MAX_CURSOR_BYTES))),
         ("docs/connectors.md", format!("{} KiB each, {} KiB in all", kib(MAX_KEY_BYTES), kib(MAX_ALL_KEYS_BYTES))),
+        ("docs/operators.md", format!("| `handles` | {MAX_HANDLES} |")),
+        ("docs/operators.md", format!("| `resources` | {MAX_RESOURCES} |")),
+        ("docs/operators.md", format!("| `call-bytes` | {LEAST_CALL_BYTES} |")),
+        ("docs/operators.md", format!("| `random-bytes` | {MAX_RANDOM_BYTES} |")),
+        ("docs/operators.md", format!("| `table-elements` | {MAX_TABLE_ELEMENTS}, in all {MAX_ALL_TABLE_ELEMENTS} |")),
+        ("docs/operators.md", format!("| `requests-at-once` | {MAX_REQUESTS_AT_ONCE} |")),
+        ("docs/connectors.md", format!("more than {} `handles` or {} `resources`", thousands(MAX_HANDLES), thousands(MAX_RESOURCES))),
+        ("docs/connectors.md", format!("more than {} `random-bytes`", thousands(MAX_RANDOM_BYTES))),
+        (
+            "docs/connectors.md",
+            format!("{} `table-elements` ({} in all)", thousands(MAX_TABLE_ELEMENTS), thousands(MAX_ALL_TABLE_ELEMENTS)),
+        ),
+        ("docs/connectors.md", format!("more than {} MiB of `call-bytes`", LEAST_CALL_BYTES >> 20)),
         ("docs/connectors.md", format!("Keys of 1 to {MAX_STATE_KEY_BYTES} bytes")),
     ] {
         assert!(words(file).contains(&says), "{file} does not say “{says}”");

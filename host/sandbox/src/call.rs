@@ -8,13 +8,15 @@ use crate::aside;
 use crate::bindings::exports::sluice::connector::{identity, manifest, source};
 use crate::bindings::types;
 use crate::config::FRAMES;
-use crate::error::CallError;
+use crate::error::{CALL_BYTES, CallError};
 use crate::log::{cut, inert};
 use crate::meter::Meter;
 use crate::module::{Module, Usage};
-use crate::state::{CancelledCall, RESOURCES, State};
-use crate::wasi::RANDOM_BYTES;
-use sluice_model::Limits;
+use crate::state::{CancelledCall, State};
+use sluice_model::{
+    Limits,
+    limits::{CALL_BYTES_OF_ENTRIES, LEAST_CALL_BYTES, MAX_HANDLES, MAX_RANDOM_BYTES, MAX_RESOURCES},
+};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
@@ -26,10 +28,6 @@ use wasmtime::{Error, Store, StoreContextMut, Trap, UpdateDeadline, WasmBacktrac
 
 /// Ticks that a cancelled run may still compute before it is ended: a second.
 const CANCEL_GRACE_TICKS: u32 = 100;
-/// Handles alive in one store.
-const HANDLES: usize = 10_000;
-/// What one call into the host may carry at least, whatever the other bounds are: a request with a large body.
-const MIN_CALL_BYTES: u64 = 32 << 20;
 /// Bytes of each function's name in a crash.
 const FRAME_BYTES: usize = 300;
 
@@ -101,7 +99,7 @@ async fn watched(module: &Module, entry: Entry, state: State, limits: &Limits) -
     store.epoch_deadline_callback(move |cx| tick(cx, budget, began, wall));
     let call_bytes = call_bytes(limits);
     store.set_hostcall_fuel(call_bytes);
-    store.set_max_component_handles(HANDLES);
+    store.set_max_component_handles(MAX_HANDLES);
 
     let outcome = {
         let guest = pin!(enter(&mut store, module.pre(), module.export(entry)));
@@ -136,13 +134,9 @@ async fn watched(module: &Module, entry: Entry, state: State, limits: &Limits) -
     Performed { result, state, usage, stack }
 }
 
-/// The name of the bound on what one call into the host carries; wasmtime counts it, and says only that it was passed.
-const CALL_BYTES: &str = "call-bytes";
-
-/// Entries arrive as records of some two hundred bytes and their texts: four times their own bound leaves room for both.
 fn call_bytes(limits: &Limits) -> usize {
-    let bytes = limits.entry_bytes.saturating_mul(4).clamp(MIN_CALL_BYTES, 1 << 30);
-    usize::try_from(bytes).unwrap_or(1 << 30)
+    let bytes = limits.entry_bytes.saturating_mul(CALL_BYTES_OF_ENTRIES).min(1 << 30);
+    usize::try_from(bytes).unwrap_or(1 << 30).max(LEAST_CALL_BYTES)
 }
 
 fn millis(time: Duration) -> u64 {
@@ -222,14 +216,15 @@ pub(crate) fn trap(error: &Error, words: Option<&str>) -> CallError {
         return CallError::Limit { name: CALL_BYTES, limit: 0, used: 0 };
     }
     if root.contains("store handle limit exceeded") {
-        return CallError::Limit { name: "handles", limit: HANDLES as u64, used: (HANDLES as u64).saturating_add(1) };
+        return CallError::Limit { name: "handles", limit: MAX_HANDLES as u64, used: (MAX_HANDLES as u64).saturating_add(1) };
     }
-    if let Some(wanted) = root.strip_prefix("requested len ").and_then(|rest| rest.strip_suffix(&format!(" exceeds limit {RANDOM_BYTES}")))
+    if let Some(wanted) =
+        root.strip_prefix("requested len ").and_then(|rest| rest.strip_suffix(&format!(" exceeds limit {MAX_RANDOM_BYTES}")))
     {
-        return CallError::Limit { name: "random-bytes", limit: RANDOM_BYTES, used: wanted.parse().unwrap_or(u64::MAX) };
+        return CallError::Limit { name: "random-bytes", limit: MAX_RANDOM_BYTES as u64, used: wanted.parse().unwrap_or(u64::MAX) };
     }
     if matches!(error.downcast_ref::<ResourceTableError>(), Some(ResourceTableError::Full)) {
-        return CallError::Limit { name: "resources", limit: RESOURCES as u64, used: (RESOURCES as u64).saturating_add(1) };
+        return CallError::Limit { name: "resources", limit: MAX_RESOURCES as u64, used: (MAX_RESOURCES as u64).saturating_add(1) };
     }
     let message = match error.downcast_ref::<Trap>() {
         Some(Trap::UnreachableCodeReached) => {

@@ -88,7 +88,7 @@ impl Compiler {
             let words = inert(&String::from_utf8_lossy(&bytes));
             return Err(match answer.kind {
                 _ if out_of_memory(&words) => over("bytes of memory", memory_bytes),
-                Kind::Refused => crate::engine::refusal(&words),
+                Kind::Refused => crate::refusal::refusal(&words),
                 _ => LoadError::CompilerFailed(words),
             });
         }

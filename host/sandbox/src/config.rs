@@ -4,7 +4,9 @@
 //! no guest gets near that: with them compiled code needs no bounds checks. A machine (or a limit on address space) that has no room for that gets
 //! on-demand allocation with small reservations instead: slower to start an instance, otherwise the same.
 
-use crate::memory::{INSTANCES, MEMORIES, TABLE_ELEMENTS, TABLES};
+use crate::features::features;
+use crate::memory::{INSTANCES, MEMORIES, TABLES};
+use sluice_model::limits::MAX_TABLE_ELEMENTS;
 use std::num::NonZeroUsize;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, Strategy, WasmFeatures};
 
@@ -24,28 +26,6 @@ pub(crate) const FRAMES: usize = 16;
 const GUARD: u64 = 32 << 20;
 /// What a memory reserves at once where address space is scarce.
 const SMALL_RESERVATION: u64 = 16 << 20;
-
-/// The parts of WebAssembly that the supported toolchains (Rust, Go, Python, JavaScript, C) emit. Whatever is not here is refused when a file is loaded,
-/// so that a new proposal in a new wasmtime is a decision and not an accident.
-#[must_use]
-pub(crate) fn features() -> WasmFeatures {
-    WasmFeatures::MUTABLE_GLOBAL
-        | WasmFeatures::SATURATING_FLOAT_TO_INT
-        | WasmFeatures::SIGN_EXTENSION
-        | WasmFeatures::REFERENCE_TYPES
-        | WasmFeatures::MULTI_VALUE
-        | WasmFeatures::BULK_MEMORY
-        | WasmFeatures::SIMD
-        | WasmFeatures::FLOATS
-        | WasmFeatures::EXTENDED_CONST
-        | WasmFeatures::COMPONENT_MODEL
-}
-
-/// The names of what is allowed, for a test that looks at what is not.
-#[must_use]
-pub fn allowed_features() -> Vec<&'static str> {
-    features().iter_names().map(|(name, _)| name).collect()
-}
 
 /// How memory is found for instances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,7 +102,7 @@ fn pool(calls: u32, memory_bytes: u64) -> PoolingAllocationConfig {
         .max_core_instance_size(CORE_INSTANCE_BYTES)
         .max_component_instance_size(COMPONENT_INSTANCE_BYTES)
         .max_memory_size(usize::try_from(memory_bytes).unwrap_or(usize::MAX).min(4 << 30))
-        .table_elements(TABLE_ELEMENTS)
+        .table_elements(MAX_TABLE_ELEMENTS)
         .linear_memory_keep_resident(KEEP_RESIDENT)
         .table_keep_resident(4096)
         .async_stack_keep_resident(16 << 10)
@@ -133,31 +113,6 @@ fn pool(calls: u32, memory_bytes: u64) -> PoolingAllocationConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// A change of this list is a decision: reviewed, and written here.
-    #[test]
-    fn the_allowed_features_are_these() {
-        let names: Vec<_> = features().iter_names().map(|(name, _)| name).collect();
-        let expected = [
-            "MUTABLE_GLOBAL",
-            "SATURATING_FLOAT_TO_INT",
-            "SIGN_EXTENSION",
-            "REFERENCE_TYPES",
-            "MULTI_VALUE",
-            "BULK_MEMORY",
-            "SIMD",
-            "FLOATS",
-            "EXTENDED_CONST",
-            "COMPONENT_MODEL",
-        ];
-        for name in expected {
-            assert!(names.contains(&name), "{name} is missing from {names:?}");
-        }
-        let implied = ["CALL_INDIRECT_OVERLONG", "BULK_MEMORY_OPT"];
-        for name in &names {
-            assert!(expected.contains(name) || implied.contains(name), "{name} is not on the list");
-        }
-    }
 
     #[test]
     fn what_the_child_compiles_fits_the_engine_that_asked() {

@@ -11,6 +11,7 @@ use crate::config::{Allocation, config};
 use crate::error::{EngineError, LoadError};
 use crate::hopeless::Hopeless;
 use crate::module::{Facts, Module};
+use crate::refusal::refusal;
 use crate::state::State;
 use crate::ticker::Ticker;
 use crate::{glue, kind, needs, wasi};
@@ -182,30 +183,4 @@ fn allocate(calls: u32, memory_bytes: u64) -> Result<(wasmtime::Engine, bool), E
 /// Runs work that takes its time beside the async workers; a panic in there is the host's fault, and stays an error.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, LoadError> {
     tokio::task::spawn_blocking(work).await.map_err(|error| LoadError::Host(format!("its work ended early: {error}")))
-}
-
-/// What the compiler's refusal means.
-pub(crate) fn refusal(text: &str) -> LoadError {
-    let text = text.to_owned();
-    let feature = [
-        "not enabled",
-        "must be enabled",
-        "require",
-        "not supported",
-        "unsupported",
-        "without the",
-        "multiple memories",
-        "is disabled",
-        "proposal disabled",
-        "is not active",
-    ];
-    let size =
-        ["exceeds the configured maximum", "exceeds the limit", "which exceeds", "does not fit in", "exceeds the per-instance limit"];
-    if size.iter().any(|word| text.contains(word)) {
-        LoadError::Host(format!("it needs more than a sandbox of this host has ({text})"))
-    } else if feature.iter().any(|word| text.contains(word)) {
-        LoadError::Feature(text)
-    } else {
-        LoadError::Invalid(text)
-    }
 }

@@ -3,6 +3,7 @@
 //! A [`LoadError`] is about a file: one line, written to stand behind the file's name (`github.wasm: …`). A [`CallError`] is about one call of a module
 //! that loaded. Neither ever stops the host.
 
+use sluice_model::Limits;
 use std::path::PathBuf;
 
 /// Why there is no engine: the host can't run any connector.
@@ -167,6 +168,20 @@ fn innermost(frames: &[String]) -> String {
     frames.iter().find(|frame| !is_runtime(frame)).or(frames.first()).map(|frame| format!(" (in {frame})")).unwrap_or_default()
 }
 
+/// The name of the bound on what one call into the host carries; wasmtime counts it, and says only that it was passed.
+pub(crate) const CALL_BYTES: &str = "call-bytes";
+
+/// What an operator can do about a bound that was passed, where it is not simply to set it higher.
+fn whose_to_raise(limit: &str) -> &'static str {
+    if Limits::SETTINGS.contains(&limit) {
+        ""
+    } else if limit == CALL_BYTES {
+        ": what one call into the host carries, which follows entry-bytes"
+    } else {
+        ": that one is fixed, and the connector's author has to stay below it"
+    }
+}
+
 /// Why a call did not return what it should.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -180,7 +195,7 @@ pub enum CallError {
         frames: Vec<String>,
     },
     /// A bound of the run was passed.
-    #[error("the connector passed its limit of {limit} {name} (it was at {used})")]
+    #[error("the connector passed its limit of {limit} {name} (it was at {used}){}", whose_to_raise(.name))]
     Limit {
         /// Which bound, in the words of the settings.
         name: &'static str,
@@ -206,6 +221,23 @@ pub enum CallError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_limit_that_nobody_sets_says_so() {
+        for (name, says) in [
+            ("cpu-ms", "the connector passed its limit of 7 cpu-ms (it was at 8)"),
+            (
+                "handles",
+                "the connector passed its limit of 7 handles (it was at 8): that one is fixed, and the connector's author has to stay below it",
+            ),
+            (
+                "call-bytes",
+                "the connector passed its limit of 7 call-bytes (it was at 8): what one call into the host carries, which follows entry-bytes",
+            ),
+        ] {
+            assert_eq!(CallError::Limit { name, limit: 7, used: 8 }.to_string(), says);
+        }
+    }
 
     #[test]
     fn a_crash_is_named_by_where_it_began() {

@@ -3,12 +3,9 @@
 //! Growth that does not fit ends the call with the bound's name. To answer "no" instead would leave it to the guest's allocator, which as a rule aborts
 //! with nothing but "unreachable". What is reserved as address space costs nothing; what counts is what a guest may touch.
 
+use sluice_model::limits::{MAX_ALL_TABLE_ELEMENTS, MAX_TABLE_ELEMENTS};
 use wasmtime::{Error, ResourceLimiter, Result};
 
-/// Elements of one table. Interpreters compiled to WebAssembly have tens of thousands of functions in theirs.
-pub(crate) const TABLE_ELEMENTS: usize = 100_000;
-/// Elements of all tables of a call: eight bytes each.
-const ALL_TABLE_ELEMENTS: usize = 400_000;
 /// Memories of one component: its own, and one of an adapter.
 pub(crate) const MEMORIES: u32 = 2;
 /// Tables of one component.
@@ -70,12 +67,12 @@ impl ResourceLimiter for Memory {
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> Result<bool> {
-        if desired > TABLE_ELEMENTS {
-            return Err(self.refuse("table-elements", TABLE_ELEMENTS as u64, desired as u64));
+        if desired > MAX_TABLE_ELEMENTS {
+            return Err(self.refuse("table-elements", MAX_TABLE_ELEMENTS as u64, desired as u64));
         }
         let wanted = self.elements.saturating_add(desired.saturating_sub(current));
-        if wanted > ALL_TABLE_ELEMENTS {
-            return Err(self.refuse("table-elements", ALL_TABLE_ELEMENTS as u64, wanted as u64));
+        if wanted > MAX_ALL_TABLE_ELEMENTS {
+            return Err(self.refuse("table-elements", MAX_ALL_TABLE_ELEMENTS as u64, wanted as u64));
         }
         if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(false);

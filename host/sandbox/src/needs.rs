@@ -5,10 +5,11 @@
 
 use crate::bindings::types::{Account, Failure, Outcome};
 use crate::error::LoadError;
-use crate::log::{cut, inert};
-use crate::memory::{MEMORIES, TABLE_ELEMENTS, TABLES};
+use crate::memory::{MEMORIES, TABLES};
 use crate::module::Exports;
 use crate::names::{Name, minor, parse, same_contract, shown};
+use crate::refusal::one_line;
+use sluice_model::limits::MAX_TABLE_ELEMENTS;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
@@ -225,7 +226,7 @@ fn fits(component: &Component) -> Result<(), LoadError> {
         (
             "elements in one table",
             needs.max_initial_table_size.unwrap_or(0),
-            TABLE_ELEMENTS as u64,
+            MAX_TABLE_ELEMENTS as u64,
             "it has more functions than any known connector; build it with optimisation",
         ),
     ];
@@ -239,12 +240,5 @@ fn fits(component: &Component) -> Result<(), LoadError> {
 
 /// An error with its causes, on one line.
 pub(crate) fn chain(error: &wasmtime::Error) -> String {
-    let mut text = String::new();
-    for cause in error.chain() {
-        if !text.is_empty() {
-            text.push_str(": ");
-        }
-        text.push_str(&cause.to_string());
-    }
-    inert(cut(&text.split_whitespace().collect::<Vec<_>>().join(" "), 600))
+    one_line(error.chain().map(ToString::to_string))
 }

@@ -6,14 +6,14 @@ use crate::host::Host;
 use crate::log::Log;
 use crate::memory::{Memory, Passed};
 use crate::meter::Meter;
-use sluice_model::{Limits, limits::MAX_PROBLEMS};
+use sluice_model::{
+    Limits,
+    limits::{MAX_PROBLEMS, MAX_RESOURCES},
+};
 use std::sync::Arc;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Error, Result};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
-
-/// Resources of WASI's (streams, pollables) that are alive at once.
-pub(crate) const RESOURCES: usize = 1024;
 
 /// A call that is refused while a module describes itself, on its way up through wasmtime.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +53,7 @@ impl State {
         let log = Log::new(limits.log_bytes, host.now());
         let wasi = crate::wasi::context(entry, &log);
         let mut table = ResourceTable::new();
-        table.set_max_capacity(RESOURCES);
+        table.set_max_capacity(MAX_RESOURCES);
         Self {
             host,
             entry,

@@ -9,6 +9,7 @@ use crate::log::{Log, Stream};
 use crate::state::State;
 use async_trait::async_trait;
 use bytes::Bytes;
+use sluice_model::limits::MAX_RANDOM_BYTES;
 use std::time::Instant;
 use tokio::io::AsyncWrite;
 use wasmtime::component::{HasSelf, Linker};
@@ -20,8 +21,6 @@ use wasmtime_wasi::{HostMonotonicClock, WasiCtx, WasiCtxBuilder};
 
 /// The time it always is while a module describes itself: 2026-01-01T00:00:00Z.
 pub(crate) const FIXED_TIME_MS: i64 = 1_767_225_600_000;
-/// Random bytes that are asked for at once. Seeds need a few dozen.
-pub(crate) const RANDOM_BYTES: u64 = 64 << 10;
 /// How much a stream takes at once.
 const WRITE_PERMIT: usize = 64 << 10;
 
@@ -41,7 +40,7 @@ pub(crate) fn context(entry: Entry, log: &Log) -> WasiCtx {
         .stdout(Output { log: log.clone(), stream: Stream::Out })
         .stderr(Output { log: log.clone(), stream: Stream::Err })
         .monotonic_clock(Monotonic { began: (entry != Entry::Describe).then(Instant::now) })
-        .max_random_size(RANDOM_BYTES)
+        .max_random_size(MAX_RANDOM_BYTES as u64)
         .allow_tcp(false)
         .allow_udp(false)
         .allow_ip_name_lookup(false);

@@ -287,7 +287,7 @@ impl Host for RunHost {
             return Err(KeyError::Other("there is no connection yet to keep a key for".to_owned()));
         };
         let others: usize = keys.values.iter().filter(|(n, _)| *n != name).map(|(n, v)| n.len() + v.len()).sum();
-        if name.len() > 128 || others + name.len() + value.len() > MAX_ALL_KEYS_BYTES {
+        if others + name.len() + value.len() > MAX_ALL_KEYS_BYTES {
             return Err(KeyError::TooLarge(MAX_ALL_KEYS_BYTES as u64));
         }
         let before = keys.values.insert(name.to_owned(), value);

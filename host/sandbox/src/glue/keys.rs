@@ -3,10 +3,7 @@
 use crate::bindings::keys::{Error, Host, KeyInfo};
 use crate::host::KeyError;
 use crate::state::State;
-use sluice_model::limits::MAX_KEY_BYTES;
-
-/// Characters of a name.
-const NAME: usize = 64;
+use sluice_model::limits::{MAX_KEY_BYTES, MAX_KEY_NAME};
 
 impl Host for State {
     fn list_keys(&mut self) -> wasmtime::Result<Vec<KeyInfo>> {
@@ -45,8 +42,11 @@ impl Host for State {
 
 /// Whether a name is one: kebab-case, short.
 fn named(name: &str) -> Result<(), Error> {
-    let good = !name.is_empty() && name.len() <= NAME && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    if good { Ok(()) } else { Err(Error::Other("a key's name has 1 to 64 characters: a to z, 0 to 9 and -".into())) }
+    let letters = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if !name.is_empty() && name.len() <= MAX_KEY_NAME && letters {
+        return Ok(());
+    }
+    Err(Error::Other(format!("a key's name has 1 to {MAX_KEY_NAME} characters: a to z, 0 to 9 and -")))
 }
 
 fn error(error: KeyError) -> Error {
