@@ -4,10 +4,14 @@
 mod modules_support;
 
 use modules_support::*;
-use sluice::{modules::Verb, runs::Scheduler};
+use sluice::{link, modules::Verb, runs::Scheduler};
 use sluice_model::ConnectionId;
-use sluice_store::{RunOutcome, RunView};
-use std::time::{Duration, Instant};
+use sluice_store::{NewUser, RunOutcome, RunView};
+use sluice_vault::Secret;
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 async fn until_running(place: &Place, connection: ConnectionId) {
     let began = Instant::now();
@@ -158,4 +162,52 @@ async fn a_crash_is_told_with_its_last_words_and_without_the_keys_that_stand_in_
     assert!(!format!("{runs:?}{log:?}").contains("CANARY-key"));
     scheduler.stop().await.unwrap();
     place.stop().await;
+}
+
+/// Log lines of this thread.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn what_a_connector_says_before_there_is_a_connection_is_told_without_keys_as_well() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+    let _here = tracing::subscriber::set_default(subscriber);
+    let mut place = Place::new();
+    let crashes = "(call $log (i32.const 4) (i32.const 6000) (i32.const 15)) (call $boom)";
+    // An error: `unauthorized` of this connection, whose code and message lie at 6000.
+    let fails = "(i32.store8 (i32.const 1024) (i32.const 1)) (i32.store (i32.const 1036) (i32.const 6000)) (i32.store (i32.const 1040) (i32.const 15))
+        (i32.store (i32.const 1044) (i32.const 6000)) (i32.store (i32.const 1048) (i32.const 15))";
+    let more = "(data (i32.const 6000) \"lost CANARY-key\") (func $boom unreachable)";
+    place.put("fit.wasm", &Stranger { identify: crashes, more, ..Stranger::default() }.build());
+    let other = Stranger { name: "other", identify: fails, more, ..Stranger::default() }.build();
+    place.put("other.wasm", &other);
+    let app = place.start().await;
+    let user = NewUser { name: "ada".into(), time_zone: "UTC".into(), password_hash: None, owner: true };
+    let user = app.store.create_user(user).await.unwrap();
+    for (name, says) in [("fit", "the connector crashed: it gave up: lost *** (in boom)"), ("other", "lost ***")] {
+        place.decide(Verb::Approve, &place.asked(name)).await.unwrap();
+        let fields = vec![("key".to_owned(), Secret::text("CANARY-key".to_owned()))];
+        let error = link::link_fields(&app, user, name, "key", fields, None).await.unwrap_err();
+        assert!(error.to_string().contains(says), "{error}");
+        assert!(!format!("{error} {}", error.public()).contains("CANARY"), "{error} {}", error.public());
+    }
+    place.stop().await;
+    let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    // Who reads the log learns what was said, how it ended and where.
+    for line in ["the connector crashed: it gave up: lost *** (in boom)", "identify:   in boom", "identify:     error lost ***"] {
+        assert!(log.contains(line), "{log}");
+    }
+    assert!(!log.contains("CANARY"), "{log}");
 }

@@ -355,7 +355,9 @@ impl<'a> Here<'a> {
             ExchangeError::Refused { retry_after, .. } => self.judge(app, question, class, Said { why, retry_after, whole: true }).await,
             ExchangeError::Malformed(_) => self.judge(app, question, class, Said { why, retry_after: None, whole: false }).await,
             // Our own: nothing was sent.
-            _ => self.judge(app, question, class, Said { why, retry_after: None, whole: true }).await,
+            ExchangeError::Template(_) | ExchangeError::NoSigningSecret => {
+                self.judge(app, question, class, Said { why, retry_after: None, whole: true }).await
+            }
         }
     }
 
@@ -397,7 +399,8 @@ impl<'a> Here<'a> {
                 let retry_after_ms = until.map(|until| u64::try_from(until.saturating_sub(now)).unwrap_or(0));
                 Err(RefreshError::Transient { why, retry_after_ms })
             }
-            _ => Err(RefreshError::Unexpected(why)),
+            // Yes and no were told apart above: what is left says nothing that can be acted on.
+            Refusal::SignInAgain | Refusal::Declined | Refusal::Other => Err(RefreshError::Unexpected(why)),
         }
     }
 

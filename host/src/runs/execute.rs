@@ -291,9 +291,11 @@ async fn conclude(
     mut log: Vec<LogLine>,
 ) -> Result<Done, CommitError> {
     // A connector may have come by a key in a form that the gate did not know for one: where it repeats it in plain, nobody is to read it.
-    let said = log.iter_mut().map(|line| &mut line.text).chain(end.failure.as_mut().map(|failure| &mut failure.message));
-    for text in said.chain(&mut end.message).chain(&mut end.flag) {
+    for text in log.iter_mut().map(|line| &mut line.text).chain(&mut end.message).chain(&mut end.flag) {
         *text = host.session.scrub(text);
+    }
+    if let Some(failure) = &mut end.failure {
+        host.scrub_failure(failure);
     }
     if let Some(flag) = &end.flag {
         tracing::warn!(connection = %claim.connection.public_id, excerpt = host.session.excerpt(), "{flag}");
@@ -324,7 +326,7 @@ async fn conclude(
     }
     let mut problems = std::mem::take(&mut host.problems);
     for (problem, _) in &mut problems {
-        problem.message = host.session.scrub(&problem.message);
+        host.scrub_failure(problem);
     }
     let used = Used { denied: seen.denied, ..host.used };
     let counts = host.finish(kept, Finish { used, ..finish(app, &end, log, problems, quotas) }).await?;

@@ -201,6 +201,13 @@ impl RunHost {
         room(&sink.ingest, &self.limits, more, bytes)
     }
 
+    /// Takes the keys that the host holds out of what the connector said went wrong.
+    pub fn scrub_failure(&self, failure: &mut Failure) {
+        for text in [&mut failure.message, &mut failure.code].into_iter().chain(&mut failure.url) {
+            *text = self.session.scrub(text);
+        }
+    }
+
     fn check_all(&self, entries: &[Entry]) -> Result<(), RecordError> {
         let mut rejected = Vec::new();
         for (index, entry) in (0_u32..).zip(entries) {

@@ -4,19 +4,18 @@ use super::host::RunHost;
 use crate::{app::App, modules::Connector};
 use sluice_gate::{Keys, SessionOptions};
 use sluice_model::{Account, AppId, ConnectionId, Failure, task::Reason, task::Task};
-use sluice_sandbox::CallError;
 use sluice_store::{Counts, Used};
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{any::Any, collections::BTreeMap, sync::Arc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 /// `identify` did not come to an answer.
 #[derive(Debug, thiserror::Error)]
-#[error("the connector {connector} could not say whose account this is: {error}")]
+#[error("the connector {connector} could not say whose account this is: {why}")]
 pub struct IdentifyError {
     /// Which connector.
     pub connector: String,
-    /// What happened to it.
-    pub error: CallError,
+    /// What happened to it, without the keys that the host holds.
+    pub why: String,
 }
 
 /// Runs the connector's `identify` in a fresh sandbox with these keys: `Ok(Err(..))` is the provider's word, by way of the connector.
@@ -78,5 +77,23 @@ pub async fn identify(
         lost: None,
     };
     let report = connector.module.identify(Box::new(host), &connector.config.limits).await;
-    report.result.map_err(|error| IdentifyError { connector: connector.name.clone(), error })
+    let author = report.for_author();
+    let failed = |why| IdentifyError { connector: connector.name.clone(), why };
+    let Some(back) = (report.host as Box<dyn Any>).downcast::<RunHost>().ok() else {
+        return Err(failed("the sandbox gave back another host than it was given".to_owned()));
+    };
+    // As after a run: a key that the connector came by in a form the gate did not know for one is nobody's to read, here or in the log.
+    let scrub = |text: &str| back.session.scrub(text);
+    // There is no connection yet on whose page these could stand.
+    for line in author.iter().flat_map(|text| text.lines()) {
+        tracing::info!(connector = %connector.name, "identify: {}", scrub(line));
+    }
+    match report.result {
+        Ok(Ok(account)) => Ok(Ok(account)),
+        Ok(Err(mut failure)) => {
+            back.scrub_failure(&mut failure);
+            Ok(Err(failure))
+        }
+        Err(error) => Err(failed(scrub(&error.to_string()))),
+    }
 }
