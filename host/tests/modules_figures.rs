@@ -35,15 +35,20 @@ async fn a_module_is_told_by_its_runs() {
     assert_eq!((figures.latest[0].version.as_str(), figures.latest[0].outcome.as_str()), ("1.0.0", "complete"));
 
     // The next version crashes: its error is there, and so is what it can go back to until it does.
-    place.put("fit.wasm", &Stranger { version: "1.1.0", sync: "unreachable", ..Stranger::default() }.build());
+    place.put("fit.wasm", &Stranger { version: "1.1.0", sync: "unreachable", metrics: &["sleep", "steps"], ..Stranger::default() }.build());
     place.until("fit", |l| l.version.as_deref() == Some("1.1.0")).await;
-    let before = modules::report(&app, "fit").await.unwrap().unwrap().before.unwrap();
+    let report = modules::report(&app, "fit").await.unwrap().unwrap();
+    // To store more needs no yes, and is told all the same, here and in the audit trail.
+    assert_eq!(report.stores.as_deref(), Some("now also stores sleep"));
+    let log = place.audited().await;
+    assert!(log.last().unwrap().ends_with("it asks for nothing more than the version before; it now also stores sleep"), "{log:?}");
+    let before = report.before.unwrap();
     assert_eq!((before.version.as_str(), Some(before.sha256)), ("1.0.0", pending.sha256));
     run_now(&place, connection).await;
     place.until("fit", |l| l.waiting.is_some()).await;
     runs_of(&place, connection, |runs| runs[0].connector_version == "1.1.0").await;
     let report = modules::report(&app, "fit").await.unwrap().unwrap();
-    assert_eq!(report.before, None, "it is what serves again");
+    assert_eq!((&report.before, &report.stores), (&None, &None), "it is what serves again");
     let error = &report.runs.unwrap().errors[0];
     assert!(error.version == "1.1.0" && error.code == "TRAP" && error.message.contains("crashed"), "{error:?}");
 

@@ -24,7 +24,7 @@ pub struct Authority {
     pub without_pkce: BTreeSet<String>,
     /// Which keys go where.
     pub attach: BTreeSet<Attachment>,
-    /// What it records. Shown, and no authority: recording more needs no new yes.
+    /// What it records. Shown, and no authority: recording more needs no new yes ([`Authority::stores_otherwise_than`] tells it).
     pub records: BTreeSet<String>,
 }
 
@@ -194,6 +194,17 @@ impl Authority {
             out.push(format!("stores {}", self.records.iter().map(String::as_str).collect::<Vec<_>>().join(", ")));
         }
         out
+    }
+
+    /// How what it stores differs from what `old` did, as one statement; none where it does not. That needs no yes, but is told.
+    #[must_use]
+    pub fn stores_otherwise_than(&self, old: &Self) -> Option<String> {
+        let names = |of: &Self, than: &Self| of.records.difference(&than.records).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let (more, less) = (names(self, old), names(old, self));
+        let more = Some(more).filter(|names| !names.is_empty()).map(|names| format!("now also stores {names}"));
+        let less = Some(less).filter(|names| !names.is_empty()).map(|names| format!("no longer stores {names}"));
+        let parts: Vec<String> = more.into_iter().chain(less).collect();
+        (!parts.is_empty()).then(|| parts.join(" and "))
     }
 
     /// What this authority has that `old` has not, a line each; empty where it needs no new yes.

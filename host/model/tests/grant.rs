@@ -268,6 +268,16 @@ fn authority_reads_in_plain_words_and_is_stable() {
 }
 
 #[test]
+fn a_new_version_that_stores_something_else_says_what() {
+    let old = grant_of(MANIFEST).authority().clone();
+    let to = |name: &str| grant_of(&MANIFEST.replacen("name = \"followers\"", name, 1)).authority().stores_otherwise_than(&old);
+    assert_eq!(to("name = \"followers\""), None);
+    assert_eq!(to("name = \"stars\"").as_deref(), Some("now also stores stars and no longer stores followers"));
+    let more = "name = \"followers\"\nunit = \"1\"\nkind = \"last\"\nidentity = \"day\"\n[[metric]]\nname = \"stars\"";
+    assert_eq!(to(more).as_deref(), Some("now also stores stars"));
+}
+
+#[test]
 fn a_new_version_is_held_back_exactly_when_it_asks_for_more() {
     let old = grant_of(MANIFEST).authority().clone();
     let more = |from: &str, to: &str| {

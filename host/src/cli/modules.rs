@@ -170,6 +170,9 @@ async fn show(client: &Client, name: &str, json: bool) -> Result<(), CliError> {
         let hash: String = text(before, "sha256").chars().take(12).collect();
         fact("before", format!("{} {hash}; back to it: sluice modules rollback {}", text(before, "version"), text(&shown, "name")));
     }
+    if shown.get("stores").is_some_and(Value::is_string) {
+        fact("since", format!("it {}", text(&shown, "stores")));
+    }
     for app in shown.get("apps").and_then(Value::as_array).into_iter().flatten() {
         out.push_str(&format!("\n  its app is {}: {}\n", text(app, "state"), inert(&text(app, "reason"))));
     }

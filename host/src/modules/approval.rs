@@ -152,7 +152,12 @@ async fn consider(bench: &Bench<'_>, listing: Listing, served: Option<&Approval>
     let who = match yes {
         Some(who) => who,
         None if bundled => by("the release", None),
-        None if before.is_some() && more.is_empty() => by("a rule", Some("it asks for nothing more than the version before")),
+        None if more.is_empty()
+            && let Some(Ok(before)) = &before =>
+        {
+            let stores = prepared.grant.authority().stores_otherwise_than(before).map(|stores| format!("; it {stores}"));
+            by("a rule", Some(&format!("it asks for nothing more than the version before{}", stores.unwrap_or_default())))
+        }
         None => return wait(bench, listing, served, &prepared, new, more).await,
     };
     adopt(bench, listing, served, bytes, prepared, new, who).await
@@ -183,16 +188,18 @@ async fn adopt(
     }
     point("approve:before-record");
     let by = who.by.clone();
+    let stores = served.and_then(|s| connector.grant.authority().stores_otherwise_than(&read(&s.candidate.authority)?));
     if let Err(error) = bench.workshop.store.approve(new, who).await {
         return stay(bench, listing, served, format!("its approval could not be written down: {error}"), None).await;
     }
     point("approve:after-record");
     if let Some(served) = served.filter(|_| on_trial) {
         tracing::info!(
-            "{}: version {} takes over from {} (approved by {by}); runs under way end on the old one",
+            "{}: version {} takes over from {} (approved by {by}){}; runs under way end on the old one",
             listing.name,
             connector.manifest.version,
-            served.candidate.version
+            served.candidate.version,
+            stores.map(|stores| format!(" and {stores}")).unwrap_or_default()
         );
     }
     running(&mut listing, &connector, "");

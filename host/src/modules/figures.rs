@@ -5,6 +5,7 @@
 
 use super::{Listing, approval};
 use crate::{app::App, link, runs::outcome::word};
+use sluice_model::authority::Authority;
 use sluice_store::{ApprovalState, RunOutcome, RunView, StoreError};
 
 /// Rows of runs that are shown.
@@ -24,6 +25,8 @@ pub struct Report {
     pub metrics: Vec<String>,
     /// What going back would bring: version and hash.
     pub before: Option<Version>,
+    /// How what it stores differs from what the version before stored.
+    pub stores: Option<String>,
     /// The most memory that a run of it may have, bytes; of what runs.
     pub memory_limit: Option<u64>,
     /// The most CPU time of one run, ms; of what runs.
@@ -110,9 +113,11 @@ pub async fn report(app: &App, name: &str) -> Result<Option<Report>, StoreError>
     let serves = rows.iter().any(|row| row.state == ApprovalState::Approved) && !approval::pinned(&app.modules.shelf().config, name);
     // The latest decision first, as the store goes back.
     let before = rows.iter().find(|row| row.state == ApprovalState::Superseded).filter(|_| serves);
+    let was = before.and_then(|row| serde_json::from_str::<Authority>(&row.candidate.authority).ok());
+    let stores = was.and_then(|was| connector.as_ref()?.grant.authority().stores_otherwise_than(&was));
     let before = before.map(|row| Version { version: row.candidate.version.clone(), sha256: row.candidate.hash.clone() });
     let runs = figures(&app.store.connector_runs(name).await?);
-    Ok(Some(Report { listing, setup, metrics, before, memory_limit, cpu_limit_ms, runs }))
+    Ok(Some(Report { listing, setup, metrics, before, stores, memory_limit, cpu_limit_ms, runs }))
 }
 
 fn figures(rows: &[RunView]) -> Option<Figures> {

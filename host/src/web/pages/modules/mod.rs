@@ -42,6 +42,8 @@ struct ModulePage {
     figures: Option<Figures>,
     /// Version and hash of what served before.
     before: Option<(String, String)>,
+    /// How what it stores differs from then.
+    stores: Option<String>,
     authority: Vec<String>,
     metrics: Vec<String>,
     setup: Option<String>,
@@ -71,6 +73,7 @@ pub async fn show(State(web): State<Shared>, visitor: Visitor, member: Member, P
         shell: Shell::new(&web, &visitor, card.title.clone()).noting(&query),
         sha256: report.listing.sha256.clone().filter(|_| !first),
         figures: view::figures(&reader, &report),
+        stores: report.stores.as_deref().map(inert),
         before: report.before.map(|before| (inert(&before.version), short(&before.sha256).to_owned())),
         authority: if first { Vec::new() } else { report.listing.authority },
         metrics: report.metrics.iter().map(|m| inert(m)).collect(),
