@@ -5,6 +5,7 @@ mod modules_support;
 
 use modules_support::{Place, Stranger, hash};
 use serde_json::Value;
+use sluice_store::{Audit, NewUser};
 use std::{
     io::{BufRead, BufReader, Lines},
     process::{Child, ChildStdout, Command, Output, Stdio},
@@ -201,4 +202,45 @@ fn compiling_keeps_to_the_limits_that_are_set() {
     place.settings("[compile]\nmemory-mb = 1\n");
     let said = not_done(&place, &["modules", "list"]);
     assert!(said.contains("nothing is called “memory-mb” here; did you mean “memory-mib”?"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_audit_trail_is_read_newest_first_and_is_inert() {
+    let mut place = Place::new();
+    let none = run(&place, &["audit"]);
+    assert!(none.status.success() && String::from_utf8_lossy(&none.stdout).starts_with("nothing was noted yet"), "{none:?}");
+    assert_eq!(done(&place, &["audit"]), serde_json::json!([]));
+    place.put("fit.wasm", &Stranger::default().build());
+    let app = place.start().await;
+    let user = NewUser { name: "ada\u{1b}[31m".into(), time_zone: "UTC".into(), password_hash: None, owner: true };
+    let user = app.store.create_user(user).await.unwrap();
+    let signed_in =
+        Audit { at: app.now(), user: Some(user), kind: "signed-in".into(), connection: None, detail: "x\u{1b}[2J\n\u{202e}y".into() };
+    app.store.audit(signed_in).await.unwrap();
+    let which = place.asked("fit");
+    place.stop().await;
+
+    // By a command that opens the folder itself, and by one that asks a running host.
+    done(&place, &["modules", "approve", &which]);
+    let host = Serving::start(&place);
+    done(&place, &["modules", "remove", "fit"]);
+    let rows = done(&place, &["audit"]);
+    let column = |key: &str| rows.as_array().unwrap().iter().map(|row| row[key].clone()).collect::<Vec<_>>();
+    assert_eq!(column("what"), ["module-removed", "module-approved", "signed-in"]);
+    assert_eq!(column("who"), [Value::Null, Value::Null, Value::from("ada\u{1b}[31m")]);
+    let detail = rows[1]["detail"].as_str().unwrap();
+    assert!(detail.starts_with("fit@") && detail.ends_with(" by the operator: by command"), "{detail}");
+    assert!(rows.as_array().unwrap().windows(2).all(|two| two[0]["at"].as_i64() >= two[1]["at"].as_i64()));
+    assert_eq!(done(&place, &["audit", "--limit", "1"])[0]["what"], "module-removed");
+    drop(host);
+
+    let table = String::from_utf8(run(&place, &["audit"]).stdout).unwrap();
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(lines.len(), 4, "{table}");
+    assert!(lines[0].starts_with("when") && lines[1].contains("module-removed") && lines[3].contains("signed-in"), "{table}");
+    assert!(!table.chars().any(|c| (c.is_control() && c != '\n') || c == '\u{202e}'), "{table:?}");
+    for limit in ["0", "10001", "many"] {
+        let said = run(&place, &["audit", "--limit", limit]);
+        assert_eq!(said.status.code(), Some(2), "{limit}: {said:?}");
+    }
 }

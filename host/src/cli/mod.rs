@@ -4,6 +4,7 @@
 //! command that prints a table takes `--json`.
 
 mod apps;
+mod audit;
 pub(crate) mod compile;
 mod connect;
 mod connections;
@@ -88,6 +89,8 @@ enum Command {
     /// The connector files.
     #[command(subcommand)]
     Modules(modules::ModulesCommand),
+    /// Who did what: sign-ins, linked and left accounts, decisions about connectors.
+    Audit(audit::AuditArgs),
     /// The way out.
     #[command(subcommand)]
     Gate(gate::GateCommand),
@@ -169,6 +172,7 @@ async fn dispatch(cli: Cli) -> ExitCode {
             Command::Disconnect(args) => connections::disconnect(args, config?).await,
             Command::Apps(command) => apps::run(command, config?).await,
             Command::Modules(command) => modules::run(command, config?).await,
+            Command::Audit(args) => audit::run(args, config?).await,
             Command::Gate(command) => gate::run(command, config?).await,
             // Wrong settings are something to find for this one.
             Command::Doctor(args) => doctor::run(args, config).await,

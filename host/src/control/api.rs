@@ -444,3 +444,25 @@ impl EntryRow {
         })
     }
 }
+
+/// `POST /v1/audit`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct AuditRequest {
+    /// At most so many notes.
+    pub limit: usize,
+}
+
+/// Something that somebody did, or that was decided.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct AuditRow {
+    /// When, ms.
+    pub at: i64,
+    /// Whose account here did it, or whose it was done to; none where it was not a person, or one at the terminal.
+    pub who: Option<String>,
+    /// What, short and stable: `signed-in`, `linked`, `module-approved`.
+    pub what: String,
+    /// The connection's id, where it was about one that is still there.
+    pub connection: Option<String>,
+    /// For people: to what, by whom, from where.
+    pub detail: String,
+}

@@ -4,6 +4,7 @@
 //! same router in its own process ([`Client`] hides which). Long work answers with one JSON object a line, as it happens.
 
 pub mod api;
+mod audit;
 mod client;
 mod connect;
 mod entries;
@@ -49,6 +50,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/run", post(runs::run))
         .route("/v1/runs", post(runs::list))
         .route("/v1/stop", post(runs::stop))
+        .route("/v1/audit", post(audit::audit))
         .route("/v1/entries", post(entries::entries))
         .layer(axum::extract::DefaultBodyLimit::max(256 << 10))
         .with_state(app)

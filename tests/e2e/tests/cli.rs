@@ -112,7 +112,9 @@ fn commands_act_through_the_running_host_and_their_three_forms_of_entries_agree(
     assert!(connections[0]["next_due"].as_i64().unwrap() > hub.clock().now());
     let runs: Vec<Value> = folder.run(&["runs", "--json"]).exits(0).json();
     assert!(runs.iter().any(|run| run["outcome"] == "complete"), "{runs:?}");
-    for args in [&["connections"][..], &["runs"], &["runs", "github"], &["modules", "list"], &["modules", "show", "github"], &["run"]] {
+    for args in
+        [&["connections"][..], &["runs"], &["runs", "github"], &["modules", "list"], &["modules", "show", "github"], &["audit"], &["run"]]
+    {
         let said = folder.run(args).exits(0).stdout;
         assert!(said.contains("github"), "{args:?}: {said}");
     }

@@ -71,7 +71,7 @@ pub async fn submit(State(web): State<Shared>, visitor: Visitor, peer: Option<Ex
             user: Some(user.id),
             kind: "signed-in".to_owned(),
             connection: None,
-            detail: "with a password".to_owned(),
+            detail: address.map_or_else(|| "with a password".to_owned(), |from| format!("with a password, from {from}")),
         })
         .await?;
     let cookie = session::begin(&web, user.id, visitor.cookie()).await?;
