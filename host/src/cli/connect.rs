@@ -94,7 +94,7 @@ async fn by_fields(client: &Client, args: &ConnectArgs, plan: &Plan) -> Result<L
     let fields = read_fields(&args.keys, plan)?;
     let request =
         ConnectFields { connector: args.connector.clone(), profile: plan.profile.clone(), fields, time_zone: args.time_zone.clone() };
-    Ok(client.post("/v1/connect/fields", &request).await?)
+    Ok(client.post_long("/v1/connect/fields", &request).await?)
 }
 
 /// `--key` first, then the terminal for what is missing.
@@ -199,7 +199,7 @@ async fn by_loopback(client: &Client, args: &ConnectArgs, plan: &Plan) -> Result
         .await
         .map_err(|_| CliError::Usage("nobody signed in within ten minutes; start again when you are ready".to_owned()))??;
     let finish = ConnectFinish { connector: args.connector.clone(), profile: plan.profile.clone(), session: begun.session, query };
-    Ok(client.post("/v1/connect/finish", &finish).await?)
+    Ok(client.post_long("/v1/connect/finish", &finish).await?)
 }
 
 /// The query of the address that the browser landed on: at our port, or pasted.

@@ -74,7 +74,7 @@ pub async fn list(args: ConnectionsArgs, config: Config) -> Outcome {
 pub async fn disconnect(args: DisconnectArgs, config: Config) -> Outcome {
     let client = Client::open(config, false).await?;
     let request = Disconnect { connection: args.connection, delete: args.delete_data };
-    let report = client.post::<_, crate::link::Disconnected>("/v1/disconnect", &request).await;
+    let report = client.post_long::<_, crate::link::Disconnected>("/v1/disconnect", &request).await;
     client.close().await;
     let report = report?;
     if args.json {

@@ -107,7 +107,7 @@ async fn list(client: &Client, json: bool) -> Result<(), CliError> {
 async fn decide(client: &Client, verb: Verb, which: &str, json: bool) -> Result<(), CliError> {
     let (name, hash) = named(which);
     let asked = ModuleDecision { verb, name: name.to_owned(), hash: hash.map(str::to_owned) };
-    let now: Value = client.post("/v1/modules/decision", &asked).await?;
+    let now: Value = client.post_long("/v1/modules/decision", &asked).await?;
     if json {
         return print_json(&now);
     }

@@ -2,7 +2,7 @@
 
 use super::{
     ControlError,
-    knock::{Silence, knock, patiently, speak},
+    knock::{Silence, Stuck, knock, patiently, peer, speak},
     router,
 };
 use crate::{
@@ -32,6 +32,11 @@ const MAX_ANSWER: usize = 64 << 20;
 
 /// How long a command waits for whoever has the data folder and does not answer yet.
 const STARTING: Duration = Duration::from_secs(15);
+/// How long a host that is there may take for an answer: most come from memory or from one look into the database. Only a disk or a database that hangs
+/// takes longer.
+const QUICK: Duration = Duration::from_secs(30);
+/// The same where a provider is asked, much is deleted, or connectors are compiled, on top of what compiling one of them may take.
+const LONG: Duration = Duration::from_secs(3600);
 /// Between two tries.
 const KNOCK_EVERY: Duration = Duration::from_millis(100);
 
@@ -51,12 +56,28 @@ pub enum ClientError {
     /// The host is there and says nothing.
     #[error("{0}\n  {advice}", advice = .0.advice())]
     Silent(Silence),
+    /// The host is there and does not come to an answer.
+    #[error("{0}\n  {advice}", advice = .0.advice())]
+    Stuck(Stuck),
 }
 
 /// Where requests go.
 enum Way {
-    Socket(PathBuf),
+    Socket(PathBuf, Bounds),
     Here { router: Router, app: Arc<App>, scheduler: Option<Scheduler> },
+}
+
+/// How long the host behind a socket is waited for.
+#[derive(Clone, Copy)]
+struct Bounds {
+    quick: Duration,
+    long: Duration,
+}
+
+impl Bounds {
+    fn of(config: &Config) -> Self {
+        Self { quick: QUICK, long: LONG.saturating_add(config.compile.wall) }
+    }
 }
 
 /// A host, wherever it is.
@@ -71,10 +92,10 @@ impl Client {
     /// # Errors
     /// Neither is possible.
     pub async fn open(config: Config, runs: bool) -> Answer<Self> {
-        let deadline = Instant::now() + STARTING;
+        let (deadline, bounds) = (Instant::now() + STARTING, Bounds::of(&config));
         let app = loop {
             match knock(config.socket()).await? {
-                Some(socket) => return Ok(Self(Way::Socket(socket))),
+                Some(socket) => return Ok(Self(Way::Socket(socket, bounds))),
                 None => match App::open(config.clone(), Surroundings::system()).await {
                     Ok(opened) => {
                         // Whoever begins with a command hears of the key as one who begins with `serve` does.
@@ -103,7 +124,7 @@ impl Client {
     /// # Errors
     /// Something is there, and cannot be talked to.
     pub async fn running(config: &Config) -> Answer<Option<Self>> {
-        Ok(knock(config.socket()).await?.map(|socket| Self(Way::Socket(socket))))
+        Ok(knock(config.socket()).await?.map(|socket| Self(Way::Socket(socket, Bounds::of(config)))))
     }
 
     /// Whether the host lives in this process: nothing goes on after the command.
@@ -115,26 +136,34 @@ impl Client {
     /// `GET`.
     ///
     /// # Errors
-    /// The host refused, or went away.
+    /// The host refused, went away, or did not answer.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Answer<T> {
         let request = Request::builder().method(Method::GET).uri(path).header(header::HOST, "sluice").body(Body::empty());
-        self.answer(request).await
+        self.answer(request, |bounds| bounds.quick).await
     }
 
     /// `POST` with a JSON body.
     ///
     /// # Errors
-    /// The host refused, or went away.
+    /// The host refused, went away, or did not answer.
     pub async fn post<B: Serialize, T: DeserializeOwned>(&self, path: &str, body: &B) -> Answer<T> {
-        self.answer(json(path, body)?).await
+        self.answer(json(path, body)?, |bounds| bounds.quick).await
     }
 
-    /// `POST`, answered line by line.
+    /// The same where the answer takes its time: a provider is asked, data is deleted, a connector is compiled.
     ///
     /// # Errors
-    /// The host refused, or went away.
+    /// The host refused, went away, or did not answer.
+    pub async fn post_long<B: Serialize, T: DeserializeOwned>(&self, path: &str, body: &B) -> Answer<T> {
+        self.answer(json(path, body)?, |bounds| bounds.long).await
+    }
+
+    /// `POST`, answered line by line: soon with the first, and with the others as they come.
+    ///
+    /// # Errors
+    /// The host refused, went away, or did not answer.
     pub async fn lines<B: Serialize>(&self, path: &str, body: &B) -> Answer<Lines> {
-        let response = self.send(json(path, body)?).await?;
+        let response = self.send(json(path, body)?, |bounds| bounds.quick).await?;
         Ok(Lines { body: response.into_body(), rest: Vec::new(), socket: self.socket().map(Path::to_owned) })
     }
 
@@ -151,19 +180,22 @@ impl Client {
         }
     }
 
-    async fn answer<T: DeserializeOwned>(&self, request: Result<Request<Body>, http::Error>) -> Answer<T> {
-        let response = self.send(request).await?;
+    async fn answer<T: DeserializeOwned>(&self, request: BuiltRequest, within: fn(&Bounds) -> Duration) -> Answer<T> {
+        let response = self.send(request, within).await?;
         serde_json::from_slice(&self.whole(response).await?).map_err(gone)
     }
 
-    async fn send(&self, request: Result<Request<Body>, http::Error>) -> Answer<http::Response<Body>> {
+    async fn send(&self, request: BuiltRequest, within: fn(&Bounds) -> Duration) -> Answer<http::Response<Body>> {
         let request = request.map_err(gone)?;
         let response = match &self.0 {
             Way::Here { router, .. } => router.clone().oneshot(request).await.map_err(gone)?,
-            Way::Socket(path) => {
+            Way::Socket(path, bounds) => {
                 let stream = UnixStream::connect(path).await.map_err(gone)?;
+                let stuck = Stuck { pid: peer(&stream), waited: within(bounds) };
                 let mut sender = speak(stream).await.map_err(gone)?;
-                patiently(self.socket(), sender.send_request(request)).await?.map_err(gone)?.map(Body::new)
+                let answered = patiently(self.socket(), sender.send_request(request));
+                let answered = tokio::time::timeout(stuck.waited, answered).await.map_err(|_| ClientError::Stuck(stuck))?;
+                answered?.map_err(gone)?.map(Body::new)
             }
         };
         if response.status().is_success() {
@@ -177,13 +209,21 @@ impl Client {
     }
 
     async fn whole(&self, response: http::Response<Body>) -> Answer<Bytes> {
-        let body = http_body_util::Limited::new(response.into_body(), MAX_ANSWER);
-        Ok(patiently(self.socket(), body.collect()).await?.map_err(gone)?.to_bytes())
+        let body = http_body_util::Limited::new(response.into_body(), MAX_ANSWER).collect();
+        let collected = match &self.0 {
+            Way::Here { .. } => body.await,
+            // What follows the head of an answer is ready by then.
+            Way::Socket(path, Bounds { quick, .. }) => {
+                let stuck = ClientError::Stuck(Stuck { pid: None, waited: *quick });
+                tokio::time::timeout(*quick, patiently(Some(path), body)).await.map_err(|_| stuck)??
+            }
+        };
+        Ok(collected.map_err(gone)?.to_bytes())
     }
 
     fn socket(&self) -> Option<&Path> {
         match &self.0 {
-            Way::Socket(path) => Some(path),
+            Way::Socket(path, _) => Some(path),
             Way::Here { .. } => None,
         }
     }
@@ -238,5 +278,39 @@ impl Lines {
                 None => return Err(gone("its answer broke off")),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::knock::ALIVE;
+    use axum::{http::StatusCode, routing};
+    use tokio_util::sync::CancellationToken;
+
+    /// A host whose socket answers that it is there, and that answers nothing else.
+    async fn stuck(dir: &Path) -> (Client, CancellationToken) {
+        let (path, stop) = (dir.join("sluice.sock"), CancellationToken::new());
+        let router = Router::new().route(ALIVE, routing::get(async || StatusCode::NO_CONTENT)).fallback(std::future::pending::<StatusCode>);
+        super::super::serve(&path, router, stop.clone()).await.unwrap();
+        let bounds = Bounds { quick: Duration::from_millis(1_200), long: Duration::from_millis(2_300) };
+        (Client(Way::Socket(path, bounds)), stop)
+    }
+
+    #[tokio::test]
+    async fn a_host_that_is_there_and_answers_nothing_is_not_waited_for_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let (client, stop) = stuck(dir.path()).await;
+        assert!(knock(dir.path().join("sluice.sock")).await.unwrap().is_some(), "it is there");
+        let me = i32::try_from(std::process::id()).unwrap();
+        let ends = |answer: Answer<()>, waited: u64| match answer {
+            Err(ClientError::Stuck(stuck)) => assert_eq!((stuck.pid, stuck.waited.as_millis()), (Some(me), u128::from(waited))),
+            other => panic!("{other:?}"),
+        };
+        ends(client.get("/v1/connections").await, 1_200);
+        ends(client.post("/v1/runs", &()).await, 1_200);
+        ends(client.post_long("/v1/modules/decision", &()).await, 2_300);
+        ends(client.lines("/v1/run", &()).await.map(|_| ()), 1_200);
+        stop.cancel();
     }
 }

@@ -36,7 +36,7 @@ pub(super) async fn knock(socket: PathBuf) -> Answer<Option<PathBuf>> {
         Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Err(ClientError::Silent(Silence::default())),
         Err(e) => return Err(ClientError::Gone(format!("{}: {e}", socket.display()))),
     };
-    let silence = Silence { pid: stream.peer_cred().ok().and_then(|peer| peer.pid()).filter(|pid| *pid > 0) };
+    let silence = Silence { pid: peer(&stream) };
     let asked = async {
         let request = Request::builder().uri(ALIVE).header(header::HOST, "sluice").body(Body::empty()).ok()?;
         speak(stream).await.ok()?.send_request(request).await.ok()
@@ -47,6 +47,11 @@ pub(super) async fn knock(socket: PathBuf) -> Answer<Option<PathBuf>> {
         Ok(None) => Ok(None),
         Err(_) => Err(ClientError::Silent(silence)),
     }
+}
+
+/// The process on the other side, where the system tells.
+pub(super) fn peer(stream: &UnixStream) -> Option<i32> {
+    stream.peer_cred().ok().and_then(|peer| peer.pid()).filter(|pid| *pid > 0)
 }
 
 /// A connection on which requests can be made.
@@ -104,9 +109,44 @@ impl std::fmt::Display for Silence {
     }
 }
 
+/// A host that is there, and does not come to an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stuck {
+    /// Its process, where the system tells.
+    pub pid: Option<i32>,
+    /// How long it was waited for.
+    pub waited: Duration,
+}
+
+impl Stuck {
+    /// What whoever waits for it can do.
+    #[must_use]
+    pub fn advice(self) -> String {
+        let pid = self.pid.map_or_else(|| "PID".to_owned(), |pid| pid.to_string());
+        format!(
+            "its log and `sluice doctor` say more (a disk that hangs, most likely); what was asked for may still be done, so look before asking again. If \
+             it stays so, end it with kill -KILL {pid}, which loses nothing that it acknowledged, and start it again"
+        )
+    }
+}
+
+impl std::fmt::Display for Stuck {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let who = self.pid.map(|pid| format!(" (process {pid})")).unwrap_or_default();
+        write!(f, "the running host{who} is there, but did not come to an answer within {} s", self.waited.as_secs())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stuck_host_is_named_with_what_to_do() {
+        let stuck = Stuck { pid: Some(4711), waited: Duration::from_secs(30) };
+        assert_eq!(stuck.to_string(), "the running host (process 4711) is there, but did not come to an answer within 30 s");
+        assert!(stuck.advice().contains("sluice doctor") && stuck.advice().contains("kill -KILL 4711"), "{}", stuck.advice());
+    }
 
     #[test]
     fn a_silent_host_is_named_with_what_to_do() {

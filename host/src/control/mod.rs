@@ -17,7 +17,7 @@ mod socket;
 
 pub use client::{Answer, Client, ClientError, Lines};
 pub use errors::ControlError;
-pub use knock::Silence;
+pub use knock::{Silence, Stuck};
 pub use socket::{SocketError, serve};
 
 use crate::app::App;
