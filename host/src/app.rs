@@ -220,7 +220,7 @@ impl App {
 const MAX_AUTHORITIES_BYTES: u64 = 4 << 20;
 
 /// Reads the operator's `ca-file`.
-fn authorities(path: &Path) -> Result<Roots, StartError> {
+pub(crate) fn authorities(path: &Path) -> Result<Roots, StartError> {
     let refused = |why: String| StartError::Authorities { path: path.to_owned(), why };
     let meta = std::fs::metadata(path).map_err(|e| refused(format!("cannot be read: {e}")))?;
     if !meta.is_file() || meta.len() > MAX_AUTHORITIES_BYTES {

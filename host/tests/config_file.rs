@@ -25,6 +25,13 @@ fn authorities_of_the_operators_own_are_named_from_the_files_folder() {
     assert_eq!(read("").ca_file, None);
     let set = read("ca-file = \"home-ca.pem\"");
     assert_eq!(set.ca_file.as_deref(), Some(set.file.with_file_name("home-ca.pem").as_path()));
+    // A flag goes before the file, and starts at the current folder.
+    let flag = Overrides { ca_file: Some("other-ca.pem".into()), ..set.overrides.clone() };
+    let text = "key-file = \"/elsewhere/key\"\nca-file = \"home-ca.pem\"\n";
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("plugins.toml"), text).unwrap();
+    let read = load(&dir.path().join("plugins.toml"), true, &flag).unwrap();
+    assert_eq!(read.ca_file, Some(std::env::current_dir().unwrap().join("other-ca.pem")));
 }
 
 #[test]

@@ -29,6 +29,12 @@ impl Roots {
         }
         Ok(Self(all))
     }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
 }
 
 /// TLS settings, made when first needed: reading the system's certificates takes some ms.

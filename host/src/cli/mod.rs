@@ -57,6 +57,9 @@ pub struct HostArgs {
     /// The host key, outside the data folder [default: in your configuration folder].
     #[arg(long, global = true, env = "SLUICE_KEY_FILE")]
     key_file: Option<PathBuf>,
+    /// Certificate authorities of your own (PEM), believed beside the machine's.
+    #[arg(long, global = true, env = "SLUICE_CA_FILE")]
+    ca_file: Option<PathBuf>,
     /// How many syncs go on at once [default: 16].
     #[arg(long, global = true, env = "SLUICE_CONCURRENT_RUNS")]
     concurrent_runs: Option<u32>,
@@ -128,6 +131,7 @@ impl HostArgs {
             public_url: self.public_url.clone(),
             modules: self.modules.clone(),
             key_file: self.key_file.clone(),
+            ca_file: self.ca_file.clone(),
             concurrent_runs: self.concurrent_runs,
             trusted_proxies: self.trusted_proxies.clone(),
         };

@@ -44,6 +44,8 @@ pub struct Overrides {
     pub modules: Option<PathBuf>,
     /// `--key-file`, `SLUICE_KEY_FILE`.
     pub key_file: Option<PathBuf>,
+    /// `--ca-file`, `SLUICE_CA_FILE`.
+    pub ca_file: Option<PathBuf>,
     /// `--concurrent-runs`, `SLUICE_CONCURRENT_RUNS`.
     pub concurrent_runs: Option<u32>,
     /// `--trusted-proxies`, `SLUICE_TRUSTED_PROXIES`: several are separated by commas.

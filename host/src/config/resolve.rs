@@ -50,7 +50,7 @@ pub fn resolve(file: &Path, raw: raw::Raw, overrides: &Overrides) -> Result<Conf
         ));
     }
 
-    let ca_file = raw.ca_file.map(|file| base.join(file));
+    let ca_file = overrides.ca_file.as_ref().map(|flag| here.join(flag)).or_else(|| raw.ca_file.map(|file| base.join(file)));
 
     let mut trusted_proxies = Vec::new();
     for text in overrides.trusted_proxies.clone().unwrap_or(raw.trusted_proxies) {

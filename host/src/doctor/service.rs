@@ -2,6 +2,7 @@
 
 use super::Finding;
 use crate::{
+    app::authorities,
     config::Config,
     control::{Client, ClientError, api},
 };
@@ -31,6 +32,19 @@ pub fn settings(all: &mut Vec<Finding>, config: &Config) {
     }
     if read > 0 {
         all.push(Finding::ok("secrets", format!("{read} that the settings point to can be read")));
+    }
+    if let Some(path) = &config.ca_file {
+        all.push(match authorities(path) {
+            Ok(roots) => {
+                let line = format!("{}: {} of your own, believed beside the machine's", path.display(), roots.count());
+                Finding::ok("authorities", line)
+            }
+            Err(why) => Finding::problem(
+                "authorities",
+                why.to_string(),
+                "put the PEM file there, readable for the user that runs sluice serve, or take ca-file out of the settings: a start without it is refused",
+            ),
+        });
     }
 }
 

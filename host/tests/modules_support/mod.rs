@@ -4,7 +4,7 @@
 use sha2::{Digest, Sha256};
 use sluice::{
     app::{App, Surroundings},
-    config::{Config, Overrides, load},
+    config::{Overrides, load},
     link,
     modules::{self, Decision, DecisionError, Listing, ModuleState, Verb},
 };
@@ -62,8 +62,7 @@ impl Place {
     }
 
     pub async fn start(&mut self) -> Arc<App> {
-        let config = load(&self.dir.path().join("plugins.toml"), true, &Overrides::default()).unwrap();
-        self.open(config, Surroundings::system()).await
+        self.start_in(Surroundings::system()).await
     }
 
     /// With files compiled by the real program in a process of its own.
@@ -73,11 +72,12 @@ impl Place {
             args: vec!["compile-child".into()],
             limits: sluice_model::CompileLimits::default(),
         };
-        let config = load(&self.dir.path().join("plugins.toml"), true, &Overrides::default()).unwrap();
-        self.open(config, Surroundings { compiler: Some(compiler), ..Surroundings::system() }).await
+        self.start_in(Surroundings { compiler: Some(compiler), ..Surroundings::system() }).await
     }
 
-    async fn open(&mut self, config: Config, around: Surroundings) -> Arc<App> {
+    /// In other surroundings than the system's.
+    pub async fn start_in(&mut self, around: Surroundings) -> Arc<App> {
+        let config = load(&self.dir.path().join("plugins.toml"), true, &Overrides::default()).unwrap();
         let app = App::open(config, around).await.unwrap_or_else(|e| panic!("{e}")).app;
         self.app = Some(app.clone());
         app
