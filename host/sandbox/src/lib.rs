@@ -53,6 +53,6 @@ pub use features::allowed_features;
 pub use host::{CheckpointError, Host, KeyError, KeyInfo, RecordError, StateError};
 pub use kind::recognise;
 pub use log::{Level, LogLine, harmless, inert};
-pub use module::{Exports, Module, Report, Usage};
+pub use module::{Exports, Module, Report, Usage, describe_limits};
 pub use needs::{CONTRACT, offered};
 pub use platform::{FLOOR, Platform, WASMTIME, platform, reaches, try_reserving};

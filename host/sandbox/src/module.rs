@@ -19,8 +19,16 @@ use wasmtime::component::InstancePre;
 
 /// Bytes of a manifest.
 const MANIFEST: u64 = 64 << 10;
-/// Time on the wall for `describe`, which has a second of CPU: a busy machine gets some patience, a sleeper does not.
+/// CPU time for `describe`: a constant text takes next to none.
+const DESCRIBE_CPU_MS: u64 = 1_000;
+/// Time on the wall for it: a busy machine gets some patience, a sleeper does not.
 const DESCRIBE_WALL_MS: u64 = 10_000;
+
+/// What a module may use to describe itself; nobody sets it.
+#[must_use]
+pub fn describe_limits() -> Limits {
+    Limits { cpu_ms: DESCRIBE_CPU_MS, wall_ms: DESCRIBE_WALL_MS, ..Limits::default() }
+}
 
 /// What a module can be entered for, besides describing itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +52,19 @@ pub struct Usage {
     pub memory_bytes: u64,
     /// Calls into the contract's imports.
     pub host_calls: u64,
+}
+
+impl Usage {
+    /// The larger of the two in each respect.
+    fn or(&self, other: &Self) -> Self {
+        Self {
+            cpu_ms: self.cpu_ms.max(other.cpu_ms),
+            cpu_us: self.cpu_us.max(other.cpu_us),
+            wall_ms: self.wall_ms.max(other.wall_ms),
+            memory_bytes: self.memory_bytes.max(other.memory_bytes),
+            host_calls: self.host_calls.max(other.host_calls),
+        }
+    }
 }
 
 /// How a call went; the `Host` comes back whatever happened.
@@ -218,20 +239,32 @@ impl Module {
     /// # Errors
     /// What ended the call; `manifest-bytes` for a text over 64 KiB; [`CallError::Changing`] for two different ones.
     pub async fn describe(&self) -> Result<String, CallError> {
-        let first = self.describe_once().await?;
-        if self.describe_once().await? == first { Ok(first) } else { Err(CallError::Changing) }
+        self.described().await.0
     }
 
-    async fn describe_once(&self) -> Result<String, CallError> {
-        let limits = Limits { cpu_ms: 1000, wall_ms: DESCRIBE_WALL_MS, ..Limits::default() };
+    /// The same with what it used, of the two calls the dearer in each respect: each has limits of its own, [`describe_limits`].
+    pub async fn described(&self) -> (Result<String, CallError>, Usage) {
+        let (first, usage) = self.describe_once().await;
+        let first = match first {
+            Ok(first) => first,
+            Err(error) => return (Err(error), usage),
+        };
+        let (second, more) = self.describe_once().await;
+        let same = second.and_then(|second| if second == first { Ok(first) } else { Err(CallError::Changing) });
+        (same, usage.or(&more))
+    }
+
+    async fn describe_once(&self) -> (Result<String, CallError>, Usage) {
+        let limits = describe_limits();
         let nobody = Box::new(Nobody::new(FIXED_TIME_MS));
         let state = State::new(Entry::Describe, nobody, &limits, self.0.shared.max_memory_bytes);
         let performed = call::perform(self, Entry::Describe, state, &limits).await;
-        match performed.result? {
+        let text = performed.result.and_then(|answer| match answer {
             Answer::Text(text) if text.len() as u64 <= MANIFEST => Ok(text),
             Answer::Text(text) => Err(CallError::Limit { name: "manifest-bytes", limit: MANIFEST, used: text.len() as u64 }),
             Answer::Account(_) | Answer::Outcome(_) => Err(other_answer()),
-        }
+        });
+        (text, performed.usage)
     }
 
     /// Asks whose account it is.

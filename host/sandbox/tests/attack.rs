@@ -4,7 +4,7 @@
 mod common;
 
 use common::attacks::{self, Enter};
-use common::{Fixture, TestHost, engine, sync, syncing, taken};
+use common::{Fixture, Lateness, TestHost, engine, sync, syncing, taken};
 use sluice_model::{Limits, Outcome};
 use sluice_sandbox::CallError;
 use std::sync::Arc;
@@ -15,15 +15,22 @@ async fn every_attack_ends_with_its_own_error_within_its_limits() {
     let engine = engine();
     let attacks = attacks::load(&engine).await;
     assert!(attacks.len() >= 20);
-    let mut wrong = Vec::new();
-    for attack in &attacks {
-        let ended = attack.run(&attack.attack.limits).await;
-        if let Err(why) = attack.judge(&ended) {
-            wrong.push(why);
+    let (describing, running): (Vec<_>, Vec<_>) = attacks.iter().partition(|attack| attack.attack.enter == Enter::Describe);
+    assert!(describing.len() >= 5 && running.len() >= 20);
+    let judged = async |attacks: Vec<&attacks::Loaded>| {
+        let mut wrong = Vec::new();
+        for attack in attacks {
+            let lateness = Lateness::measured();
+            let ended = attack.run(&attack.attack.limits).await;
+            wrong.extend(attack.judge(&ended, lateness.end()).err());
+            // What stands in a log or on a page is one statement, and inert.
+            assert!(!ended.text.chars().any(|c| c.is_control() && c != '\n'), "{}", ended.text);
         }
-        // What stands in a log or on a page is one statement, and inert.
-        assert!(!ended.text.chars().any(|c| c.is_control() && c != '\n'), "{}", ended.text);
-    }
+        wrong
+    };
+    // Beside each other, since one of the first sleeps for the whole ten seconds that it has.
+    let (described, ran) = tokio::join!(judged(describing), judged(running));
+    let wrong = [described, ran].concat();
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
@@ -221,7 +228,8 @@ async fn an_author_reads_what_was_passed_what_was_used_where_and_what_it_said_la
     let (report, _) = sync(&bytes, TestHost::default(), &Limits { cpu_ms: 30, ..Limits::default() }).await;
     let text = report.for_author().unwrap();
     let lines: Vec<&str> = text.lines().collect();
-    assert!(lines[0].contains("its limit of 30 cpu-ms (it was at 3"), "{text}");
+    // How far past it is the machine's to say: its clock ticks for nobody when others are busy.
+    assert!(lines[0].contains("its limit of 30 cpu-ms (it was at "), "{text}");
     assert!(lines[1].contains(" ms of CPU in ") && lines[1].contains("256 KiB of memory, 2 calls"), "{text}");
     assert!(lines[1].ends_with("(the last: progress.checkpoint)"), "{text}");
     assert_eq!(lines[2..4], ["  in parse", "  called by walk_pages"], "{text}");

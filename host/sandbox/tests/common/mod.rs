@@ -9,8 +9,16 @@ use sluice_model::request::{FetchError, Request, Response};
 use sluice_model::task::{Reason, Task};
 use sluice_model::{Entry, Failure, Limits, Moment};
 use sluice_sandbox::{CheckpointError, Engine, EngineOptions, Host, KeyError, KeyInfo, RecordError, Report, StateError};
-use std::any::Any;
-use std::path::Path;
+use std::{
+    any::Any,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
 
 pub fn options(cache: Option<&Path>) -> EngineOptions {
     EngineOptions {
@@ -40,6 +48,37 @@ pub fn taken<T>(mut report: Report<T>) -> (Report<T>, TestHost) {
     (report, host)
 }
 
+/// How late this machine is with sleeps on a thread that has nothing else to do, added up: what others on it take away from everybody.
+pub struct Lateness {
+    over: Arc<AtomicBool>,
+    thread: JoinHandle<Duration>,
+}
+
+impl Lateness {
+    /// Measured from now on.
+    pub fn measured() -> Self {
+        const NAP: Duration = Duration::from_millis(10);
+        let over = Arc::<AtomicBool>::default();
+        let theirs = Arc::clone(&over);
+        let thread = thread::spawn(move || {
+            let mut late = Duration::ZERO;
+            while !theirs.load(Ordering::Relaxed) {
+                let began = Instant::now();
+                thread::sleep(NAP);
+                late += began.elapsed().saturating_sub(NAP);
+            }
+            late
+        });
+        Self { over, thread }
+    }
+
+    /// Until now.
+    pub fn end(self) -> Duration {
+        self.over.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
 /// Remembers what it was asked, by function.
 pub struct TestHost {
     pub task: Task,
@@ -47,7 +86,7 @@ pub struct TestHost {
     pub recorded: Vec<Entry>,
     pub requests: Vec<Request>,
     /// Requests take this long.
-    pub delay: Option<std::time::Duration>,
+    pub delay: Option<Duration>,
     /// Requests never come back.
     pub stall: bool,
     /// The state panics.
