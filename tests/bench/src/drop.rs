@@ -30,7 +30,7 @@ pub fn measure(place: &Place) -> Result<Vec<Figure>, Fault> {
     let instances = (0..=ROUNDS).map(|n| format!("[connectors.new-{n}]\nmodule = \"new-{n}.wasm\"\n"));
     fs::write(folder.join("plugins.toml"), instances.collect::<String>())?;
     let socket = folder.join("data/sluice.sock");
-    let (mut process, _) = start::host(place, &folder, &modules)?;
+    let mut process = start::host(place, &folder, &modules)?.process;
     let mut took = Vec::with_capacity(ROUNDS);
     for round in 0..=ROUNDS {
         std::thread::sleep(Duration::from_millis(500) + STEP * (u32::try_from(round)? % 4));

@@ -27,7 +27,7 @@ const ROUNDS: usize = 3;
 /// Of each half of a round. Over a thousand runs on an ordinary machine, so that the 99th percentile is no single run.
 const HALF: Duration = Duration::from_secs(4);
 /// A connector in Python is that large.
-const LARGE: usize = 18 << 20;
+pub const LARGE: usize = 18 << 20;
 /// Compiling takes less than that, whatever else the machine does.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// One that was ended begins again so long after: the schedule would wait for a minute at least, and longer each time.
@@ -117,7 +117,7 @@ pub fn compile(place: &Place) -> Result<Vec<Figure>, Fault> {
             host.drop_in("large.wasm", &rebuilt(&large, &round.to_string()))?;
             let dropped = Instant::now();
             // The folder is looked at now and then: until the compiler is at it, nothing is measured.
-            while !compiling()? {
+            while !compiling(std::process::id())? {
                 patient(dropped)?;
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
@@ -141,17 +141,18 @@ pub fn compile(place: &Place) -> Result<Vec<Figure>, Fault> {
     })
 }
 
-fn patient(since: Instant) -> Result<(), Fault> {
+/// An error when it was waited for longer than compiling takes.
+pub fn patient(since: Instant) -> Result<(), Fault> {
     if since.elapsed() > PATIENCE { Err("the large module was not listed".into()) } else { Ok(()) }
 }
 
-/// Whether a process that this one started compiles.
-fn compiling() -> Result<bool, Fault> {
-    let me = std::process::id().to_string();
+/// Whether a process that this host started compiles.
+pub fn compiling(host: u32) -> Result<bool, Fault> {
+    let host = host.to_string();
     for entry in fs::read_dir("/proc")?.flatten() {
         let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
         let parent = stat.rsplit(')').next().unwrap_or_default().split_whitespace().nth(1);
-        if parent == Some(me.as_str()) && fs::read(entry.path().join("cmdline")).is_ok_and(|line| line.ends_with(b"compile-child\0")) {
+        if parent == Some(host.as_str()) && fs::read(entry.path().join("cmdline")).is_ok_and(|line| line.ends_with(b"compile-child\0")) {
             return Ok(true);
         }
     }

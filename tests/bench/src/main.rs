@@ -14,6 +14,7 @@ mod drop;
 mod fdatasync;
 mod figure;
 mod gate;
+mod health;
 mod host;
 mod idle;
 mod ingest;
@@ -47,7 +48,7 @@ struct Arguments {
 }
 
 /// What measures which figures.
-const PARTS: [(&[&str], Part); 9] = [
+const PARTS: [(&[&str], Part); 10] = [
     (&["instance-us"], instance::measure),
     (&["ingest-ratio"], ingest::measure),
     (&["runs-per-s", "runs-ratio"], runs::measure),
@@ -55,6 +56,7 @@ const PARTS: [(&[&str], Part); 9] = [
     (&["start-ms", "idle-mib"], start::measure),
     (&["gate-cost-ratio"], gate::measure),
     (&["drop-to-pending-ms"], drop::measure),
+    (&["health-ms"], health::measure),
     (&["compile-interference"], interference::compile),
     (&["attack-interference"], interference::attack),
 ];

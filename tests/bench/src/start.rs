@@ -25,6 +25,16 @@ const BETWEEN_TRIES: Duration = Duration::from_micros(500);
 /// After a start the host folds, checkpoints and then has nothing to do.
 const SETTLES_IN: Duration = Duration::from_secs(2);
 
+/// The real host, running.
+pub struct Host {
+    /// Its process.
+    pub process: Process,
+    /// Where its pages are, on loopback.
+    pub port: u16,
+    /// How many ms it took until it answered.
+    pub took: f64,
+}
+
 /// Measures.
 pub fn measure(place: &Place) -> Result<Vec<Figure>, Fault> {
     let modules = Place::shipped()?;
@@ -33,7 +43,7 @@ pub fn measure(place: &Place) -> Result<Vec<Figure>, Fault> {
     let mut took = Vec::with_capacity(STARTS);
     let mut held = Vec::new();
     for round in 0..=STARTS {
-        let (mut process, ms) = host(place, &folder, &modules)?;
+        let Host { mut process, took: ms, .. } = host(place, &folder, &modules)?;
         if round > 0 {
             took.push(ms);
         }
@@ -46,8 +56,8 @@ pub fn measure(place: &Place) -> Result<Vec<Figure>, Fault> {
     Ok(vec![at_most("start-ms", figure::median(took), "ms", 150.0), at_most("idle-mib", figure::median(held), "MiB", 60.0)])
 }
 
-/// Starts the real host in a folder with a `plugins.toml`, and says how many ms it took until it answered.
-pub fn host(place: &Place, folder: &Path, modules: &Path) -> Result<(Process, f64), Fault> {
+/// Starts the real host in a folder with a `plugins.toml`.
+pub fn host(place: &Place, folder: &Path, modules: &Path) -> Result<Host, Fault> {
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let mut command = Command::new(place.program("sluice")?);
     command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -61,7 +71,7 @@ pub fn host(place: &Place, folder: &Path, modules: &Path) -> Result<(Process, f6
     if !answer.starts_with("HTTP/1.1 200") {
         return Err(format!("the host answered “{}”", answer.lines().next().unwrap_or_default()).into());
     }
-    Ok((process, took))
+    Ok(Host { process, port, took })
 }
 
 /// Asks the host's socket until there is an answer.
