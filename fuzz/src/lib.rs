@@ -5,12 +5,12 @@
 //! | --- | --- | --- |
 //! | `manifest` | what a connector says it wants | its author |
 //! | `plugins_toml` | the operator's settings | whoever can write the file |
-//! | `component` | a file of the modules folder, up to the compiler; names and log text in it; a compiling child's answer | its author |
+//! | `component` | a file of the modules folder, as bytes or as text that becomes one, through validation up to the compiler; names and log text in it; a compiling child's answer | its author |
 //! | `provider_headers` | `Retry-After` and quota headers | a provider |
 //! | `token_answer` | the answer of a token endpoint | a provider |
 //!
 //! Compiling a component and running it is wasmtime's, which is fuzzed by its own makers all the time; leaving it and the HTTP client out makes these
-//! targets build in a minute or two. That is why readers that lie in crates with such dependencies are compiled in here from their own files: the same
+//! targets build in a minute or two. What comes before the compiler is here: the validator, with the features that the host allows and no others. That is why readers that lie in crates with such dependencies are compiled in here from their own files: the same
 //! source, and no copy.
 //!
 //! A crash found here becomes a test beside the code that it was found in.
@@ -20,11 +20,16 @@
 // The settings call it by the name of the crate that it lies in.
 extern crate self as sluice_gate;
 pub use upstream::Upstream;
+// And the list of features calls the validator's by the name of what it is part of.
+extern crate self as wasmtime;
+pub use wasmparser::WasmFeatures;
 
 #[path = "../../host/src/config/mod.rs"]
 mod config;
 #[path = "../../host/sandbox/src/error.rs"]
 mod error;
+#[path = "../../host/sandbox/src/features.rs"]
+mod features;
 #[path = "../../host/sandbox/src/kind.rs"]
 mod kind;
 #[path = "../../host/sandbox/src/log.rs"]
@@ -33,6 +38,8 @@ mod log;
 mod names;
 #[path = "../../host/gate/src/quota.rs"]
 mod quota;
+#[path = "../../host/sandbox/src/refusal.rs"]
+mod refusal;
 #[path = "../../host/gate/src/retry_after.rs"]
 mod retry_after;
 #[path = "../../host/src/link/token_answer.rs"]

@@ -1,12 +1,13 @@
 //! One function for each target. Where an input has several parts, the first bytes choose and the rest is text.
 
-use crate::{config, kind, log, names, quota, retry_after, token_answer as tokens, wire};
+use crate::{config, features, kind, log, names, quota, refusal, retry_after, token_answer as tokens, wire};
 use http::{HeaderMap, HeaderValue};
 use sluice_model::{
     Grant, Manifest,
     manifest::{Quota, QuotaScope, ResetFormat},
 };
 use std::path::Path;
+use wasmparser::Validator;
 
 const DAY_MS: i64 = 24 * 3_600_000;
 
@@ -51,14 +52,30 @@ pub fn plugins_toml(data: &[u8]) {
     }
 }
 
-/// A file of the modules folder, before anything is compiled, and what else a component brings that is text.
-pub fn component(data: &[u8]) {
-    if let Err(why) = kind::recognise(data) {
+/// A file as loading takes it, up to the compiler: what is wrong with it is one line.
+fn loaded(data: &[u8]) {
+    let checked = kind::recognise(data).and_then(|()| {
+        let validated = Validator::new_with_features(features::features()).validate_all(data);
+        validated.map(drop).map_err(|why| refusal::refusal(&refusal::one_line(std::iter::once(why.to_string()))))
+    });
+    if let Err(why) = checked {
         let line = why.to_string();
         assert!(!line.contains('\n') && line.len() < 1_000, "{line:?}");
+        assert_inert(&line);
     }
+}
+
+/// A file of the modules folder, before anything is compiled, and what else a component brings that is text.
+pub fn component(data: &[u8]) {
+    loaded(data);
     // The same behind a right head, so that the walk over the sections is reached at once.
-    let _ = kind::recognise(&[b"\0asm\x0d\0\x01\0".as_slice(), data].concat());
+    loaded(&[b"\0asm\x0d\0\x01\0".as_slice(), data].concat());
+    // Text that becomes a component has right lengths and indexes, and is wrong elsewhere.
+    if let Ok(text) = std::str::from_utf8(data)
+        && let Ok(bytes) = wat::parse_str(text)
+    {
+        loaded(&bytes);
+    }
     if let Some(answer) = wire::Answer::decode(data) {
         assert_eq!(answer.encode(), data.get(..wire::ANSWER_HEAD).unwrap_or_default());
     }
