@@ -162,3 +162,62 @@ async fn a_start_does_not_wait_for_a_strangers_bomb_and_what_is_approved_runs() 
     assert!(unseen(&place.listed("fit").waiting.unwrap().line));
     place.stop().await;
 }
+
+/// Whose compiled code there is: the hashes in the names.
+fn compiled(place: &Place) -> Vec<String> {
+    let files = fs::read_dir(place.dir.path().join("data/compiled")).unwrap();
+    let mut names: Vec<String> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names.iter().map(|name| name.split('-').next().unwrap().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compiled_code_of_what_is_gone_goes_too() {
+    let mut place = Place::new();
+    let versions: Vec<Vec<u8>> =
+        ["1.0.0", "1.1.0", "1.2.0"].iter().map(|version| Stranger { version, ..Stranger::default() }.build()).collect();
+    let other = Stranger { name: "other", ..Stranger::default() }.build();
+    let sorted = |all: &[&Vec<u8>]| {
+        let mut all: Vec<String> = all.iter().map(|bytes| hash(bytes)).collect();
+        all.sort();
+        all
+    };
+    place.put("other.wasm", &other);
+    place.watched().await;
+    // Variants that nobody approves replace one another.
+    for bytes in &versions {
+        place.put("fit.wasm", bytes);
+        place.until("fit", |l| pends(l) && l.sha256 == Some(hash(bytes))).await;
+    }
+    let until = async |wanted: Vec<String>| {
+        let began = std::time::Instant::now();
+        while compiled(&place) != wanted {
+            assert!(began.elapsed() < Duration::from_secs(30), "{:?} and not {wanted:?}", compiled(&place));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    until(sorted(&[&other, &versions[2]])).await;
+    // What served before is kept for going back to it.
+    place.decide(Verb::Approve, &place.asked("fit")).await.unwrap();
+    let next = Stranger { version: "1.3.0", ..Stranger::default() }.build();
+    place.put("fit.wasm", &next);
+    place.until("fit", |l| l.version.as_deref() == Some("1.3.0")).await;
+    fs::remove_file(place.file("other.wasm")).unwrap();
+    until(sorted(&[&versions[2], &next])).await;
+    place.stop().await;
+
+    // What another build and a host that was killed have left goes at the next start; everything gone costs compiling again, and nothing else.
+    let folder = place.dir.path().join("data/compiled");
+    let mine = fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
+    let (stem, _) = mine.file_name().unwrap().to_str().unwrap().split_once('.').unwrap();
+    fs::write(folder.join(format!("{stem}.1.tmp")), b"half").unwrap();
+    fs::write(folder.join(format!("{}-0123456789abcdef.cwasm", hash(&next))), b"of another build").unwrap();
+    place.start().await;
+    assert_eq!(compiled(&place), sorted(&[&versions[2], &next]));
+    place.stop().await;
+    fs::remove_dir_all(&folder).unwrap();
+    let app = place.start().await;
+    assert_eq!(app.modules.get("fit").unwrap().manifest.version, "1.3.0");
+    assert_eq!(compiled(&place), [hash(&next)]);
+    place.stop().await;
+}

@@ -3,19 +3,22 @@
 //! Loading compiled code ([`load_code`]) is the one thing here that trusts bytes: wasmtime runs what it is given. So a file is used only when its MAC, under a key that
 //! never leaves this host, covers exactly the bytes that are then loaded, together with the hash of the component they came from and of the engine they
 //! were made for. Anything else in the folder (an older engine's file, half a file, a changed one) is not an error: the component is compiled again and
-//! the file replaced. Files appear by renaming, so that a reader never sees half of one.
+//! the file replaced. Files appear by renaming, so that a reader never sees half of one. How many there may be, and which go, is `room`'s.
 //!
 //! Layout: magic (8) · hash of the component (32) · hash of engine and build (32) · how long compiling took, ms (8, little-endian) · code ·
 //! HMAC-SHA256 over all before it (32).
 
 use crate::error::EngineError;
+use crate::room::{self, MAX_KEPT, Spare, Wanted};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::hash::{Hash, Hasher};
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use wasmtime::component::Component;
 
@@ -31,6 +34,8 @@ pub(crate) struct Cache {
     folder: PathBuf,
     key: [u8; 32],
     engine: [u8; 32],
+    /// Hashes of what was approved, as last told. Held while a file is written or removed: no temporary file but the holder's is in use.
+    approved: Mutex<BTreeSet<String>>,
 }
 
 /// SHA-256 as a hasher, for wasmtime's compatibility hash: the standard ones are neither stable nor strong.
@@ -81,13 +86,30 @@ impl Cache {
         if meta.mode() & 0o077 != 0 {
             std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700)).map_err(|e| wrong(e.to_string()))?;
         }
-        Ok(Self { folder: folder.to_owned(), key, engine: engine_hash(engine) })
+        Ok(Self { folder: folder.to_owned(), key, engine: engine_hash(engine), approved: Mutex::default() })
+    }
+
+    /// Whose file it is, in its name.
+    fn engine_name(&self) -> String {
+        hex(self.engine.get(..8).unwrap_or_default())
+    }
+
+    fn approved(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.approved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes away what is of no use (see `room`): `approved` and `listed` are hashes of the modules that are there, the latter none where nobody knows
+    /// yet what lies in the folder. Blocks on the disk.
+    pub(crate) fn tidy(&self, approved: BTreeSet<String>, listed: Option<&BTreeSet<String>>) -> std::io::Result<()> {
+        let mut known = self.approved();
+        *known = approved;
+        let wanted = Wanted { engine: &self.engine_name(), approved: &known, listed };
+        room::make(&self.folder, &wanted, Spare::Anything, 0, MAX_KEPT, None).map(|_| ())
     }
 
     /// One file for each component and engine.
     fn path(&self, hash: &[u8; 32]) -> PathBuf {
-        let engine = hex(self.engine.get(..8).unwrap_or_default());
-        self.folder.join(format!("{}-{engine}.cwasm", hex(hash)))
+        self.folder.join(format!("{}-{}.cwasm", hex(hash), self.engine_name()))
     }
 
     fn mac(&self) -> Option<Hmac<Sha256>> {
@@ -130,10 +152,19 @@ impl Cache {
         [MAGIC.as_slice(), hash, &self.engine].concat()
     }
 
-    /// Keeps compiled code. Failing costs the next start a compilation, and is only said.
+    /// Keeps compiled code, where there is room for it. Failing costs the next start a compilation, and is only said.
     pub(crate) fn store(&self, hash: &[u8; 32], took: Duration, code: &[u8]) {
         let path = self.path(hash);
-        if let Err(error) = self.write(&path, hash, took, code) {
+        let approved = self.approved();
+        let wanted = Wanted { engine: &self.engine_name(), approved: &approved, listed: None };
+        // What nobody has approved takes nothing away.
+        let spare = if approved.contains(&hex(hash)) { Spare::Strangers } else { Spare::Nothing };
+        let bytes = (HEAD + TOOK + MAC + code.len()) as u64;
+        let kept = room::make(&self.folder, &wanted, spare, bytes, MAX_KEPT, Some(&path)).and_then(|fits| match fits {
+            true => self.write(&path, hash, took, code),
+            false => Err(std::io::Error::other(format!("there is no room: all of it may have {MAX_KEPT} bytes"))),
+        });
+        if let Err(error) = kept {
             tracing::warn!(path = %path.display(), %error, "compiled code could not be kept: the next start compiles again");
         }
     }

@@ -16,6 +16,7 @@ use crate::state::State;
 use crate::ticker::Ticker;
 use crate::{glue, kind, needs, wasi};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -87,6 +88,20 @@ impl Engine {
     #[must_use]
     pub fn pooling(&self) -> bool {
         self.0.pooling
+    }
+
+    /// Takes compiled code away that is of no use any more. `approved` and `listed` are SHA-256s in lower-case hex: of what somebody said yes to, which
+    /// is kept before everything else, and of what lies in the folder besides; none for the latter, where nobody has looked there yet.
+    ///
+    /// # Errors
+    /// The folder could not be read, or a file not removed.
+    pub async fn tidy(&self, approved: BTreeSet<String>, listed: Option<BTreeSet<String>>) -> std::io::Result<()> {
+        let shared = Arc::clone(&self.0);
+        let tidied = tokio::task::spawn_blocking(move || match &shared.cache {
+            Some(cache) => cache.tidy(approved, listed.as_ref()),
+            None => Ok(()),
+        });
+        tidied.await.unwrap_or_else(|error| Err(error.into()))
     }
 
     /// Loads a module from the bytes of its file.

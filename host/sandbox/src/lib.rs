@@ -40,6 +40,7 @@ mod needs;
 mod nobody;
 mod platform;
 mod refusal;
+mod room;
 mod state;
 mod ticker;
 mod wasi;

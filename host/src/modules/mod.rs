@@ -183,11 +183,13 @@ impl Catalogue {
     pub async fn load(config: &Config, workshop: Workshop<'_>) -> Self {
         let config = Arc::new(config.clone());
         let copies = Copies::of(&config.data_dir, workshop.fail_point.clone());
+        // The cache knows what was approved before strangers' files are compiled: they take no room from it.
+        sweep(workshop, None, copies.clone()).await;
         let start = Change { patience: Some(Instant::now() + STRANGERS_AT_START), ..Change::default() };
         let shelf = fill(config, workshop, &copies, None, &start).await;
         shelf.listing.iter().for_each(say);
         wake(workshop.store, shelf.connectors.keys().cloned().collect()).await;
-        sweep(workshop.store, copies).await;
+        sweep(workshop, Some(&shelf.listing), copies).await;
         Self { shelf: RwLock::new(Arc::new(shelf)), changing: tokio::sync::Mutex::new(()) }
     }
 
@@ -216,10 +218,11 @@ impl Catalogue {
         changed.dedup();
         let came: Vec<String> = after.connectors.keys().filter(|name| !before.connectors.contains_key(*name)).cloned().collect();
         (workshop.fail_point)("modules:before-taking-over");
+        let listing = after.listing.clone();
         *self.shelf.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(after);
         (workshop.fail_point)("modules:after-taking-over");
         wake(workshop.store, came).await;
-        sweep(workshop.store, copies).await;
+        sweep(workshop, Some(&listing), copies).await;
         (workshop.fail_point)("modules:after-sweep");
         changed
     }
@@ -280,12 +283,21 @@ pub async fn wake(store: &Store, connectors: Vec<String>) {
     }
 }
 
-/// Copies that nothing goes back to take up room, and no more: a failure is for the log.
-async fn sweep(store: &Store, copies: Copies) {
-    let swept = match store.kept_hashes().await {
-        Ok(keep) => tokio::task::spawn_blocking(move || copies.sweep(&keep)).await.map_err(|e| e.to_string()),
-        Err(error) => Err(error.to_string()),
+/// Copies that nothing goes back to, and compiled code of what is neither kept nor listed, take up room and no more: a failure is for the log. Without a
+/// listing nobody knows yet what lies in the folder.
+async fn sweep(workshop: Workshop<'_>, listing: Option<&[Listing]>, copies: Copies) {
+    let keep = match workshop.store.kept_hashes().await {
+        Ok(keep) => keep,
+        Err(error) => return tracing::warn!("what was approved could not be read, so nothing is tidied up: {error}"),
     };
+    let hashes = |listing: &[Listing]| {
+        let waiting = listing.iter().filter_map(|l| l.waiting.as_ref()?.sha256.clone());
+        listing.iter().filter_map(|l| l.sha256.clone()).chain(waiting).collect()
+    };
+    if let Err(error) = workshop.engine.tidy(keep.clone(), listing.map(hashes)).await {
+        tracing::warn!("compiled code that is no longer needed could not be removed: {error}");
+    }
+    let swept = tokio::task::spawn_blocking(move || copies.sweep(&keep)).await.map_err(|e| e.to_string());
     if let Err(error) = swept.and_then(|done| done.map_err(|e| e.to_string())) {
         tracing::warn!("copies of modules that are no longer needed could not be removed: {error}");
     }
