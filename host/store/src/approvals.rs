@@ -165,6 +165,46 @@ impl Store {
         .await
     }
 
+    /// The instances of which some bytes serve.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn approved_names(&self) -> Result<BTreeSet<String>, StoreError> {
+        self.read(|conn| {
+            let mut statement = conn.prepare_cached("SELECT name FROM approval WHERE state = 'approved'")?;
+            let rows = statement.query_map([], |row| row.get(0))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    /// Forgets what waits and is none of these hashes: it lies nowhere any more. What somebody decided stays. Says of how many versions.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn forget_pending(&self, there: BTreeSet<String>) -> Result<usize, StoreError> {
+        let waiting: Vec<(String, String)> = self
+            .read(|conn| {
+                let mut statement = conn.prepare_cached("SELECT name, hash FROM approval WHERE state = 'pending'")?;
+                let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                Ok(rows.collect::<Result<_, _>>()?)
+            })
+            .await?;
+        let gone: Vec<(String, String)> = waiting.into_iter().filter(|(_, hash)| !there.contains(hash)).collect();
+        if gone.is_empty() {
+            return Ok(0);
+        }
+        self.write(move |conn, _| {
+            let mut forgotten = 0;
+            for (name, hash) in &gone {
+                let sql = "DELETE FROM approval WHERE name = ? AND hash = ? AND state = 'pending'";
+                forgotten += conn.prepare_cached(sql)?.execute([name, hash])?;
+            }
+            Ok(forgotten)
+        })
+        .await
+    }
+
     /// Notes that these bytes wait for somebody's yes. False when they were known already.
     ///
     /// # Errors

@@ -89,3 +89,20 @@ async fn a_refusal_stays_until_somebody_says_yes() {
     f.store.approve(bytes("a"), operator()).await.unwrap();
     assert_eq!(states(&f.store).await, [("a".into(), "approved", false)]);
 }
+
+#[tokio::test]
+async fn what_waits_nowhere_any_more_is_forgotten_and_what_was_decided_is_not() {
+    let f = Fixture::new().await;
+    let other = |hash: &str| Candidate { name: "other".into(), ..bytes(hash) };
+    f.store.approve(bytes("serves"), operator()).await.unwrap();
+    f.store.refuse(bytes("refused"), operator()).await.unwrap();
+    for candidate in [bytes("here"), bytes("gone"), other("gone"), other("here")] {
+        f.store.note_pending(candidate).await.unwrap();
+    }
+    let there = std::collections::BTreeSet::from(["here".to_owned()]);
+    assert_eq!(f.store.forget_pending(there.clone()).await.unwrap(), 2);
+    assert_eq!(f.store.forget_pending(there).await.unwrap(), 0);
+    assert_eq!(states(&f.store).await.iter().map(|(hash, ..)| hash.as_str()).collect::<Vec<_>>(), ["here", "refused", "serves"]);
+    assert_eq!(f.store.approvals("other").await.unwrap().len(), 1);
+    assert_eq!(f.store.approved_names().await.unwrap().into_iter().collect::<Vec<_>>(), ["fit"]);
+}
