@@ -19,7 +19,7 @@ async fn a_new_file_waits_with_what_it_asks_for_and_runs_after_a_yes() {
     assert_eq!(
         listing.line,
         format!(
-            "Fit 1.0.0, pending: reads from api.fit.example; sends your key there and nowhere else; stores steps; to approve: {command}"
+            "“Fit” 1.0.0, pending: reads from api.fit.example; sends your key there and nowhere else; stores steps; to approve: {command}"
         )
     );
     assert_eq!((listing.command.as_deref(), listing.sha256), (Some(command.as_str()), Some(hash(&bytes))));

@@ -120,6 +120,50 @@ fn a_yes_is_to_bytes_that_wait_and_to_no_others() {
 }
 
 #[test]
+fn a_files_name_forges_no_line() {
+    let place = Place::new();
+    let forged = "2026-01-01T00:00:00.000000Z  INFO all is well";
+    place.put(&format!("x\n{forged}\u{202e}.wasm"), &Stranger::default().build());
+    place.put("fit.wasm", &Stranger::default().build());
+    // The first command also tells where it made the key.
+    done(&place, &["modules", "list"]);
+    let mut said = vec![
+        not_done(&place, &["modules", "show", "fat"]),
+        not_done(&place, &["modules", "remove", "fat"]),
+        String::from_utf8(run(&place, &["doctor"]).stdout).unwrap(),
+    ];
+    let listed = sluice(&place, &["modules", "list"]).env("SLUICE_LOG", "info").output().unwrap();
+    said.extend([String::from_utf8(listed.stdout).unwrap(), String::from_utf8(listed.stderr).unwrap()]);
+    let _host = Serving::start(&place);
+    said.push(String::from_utf8(run(&place, &["doctor"]).stdout).unwrap());
+    for said in said {
+        assert!(said.contains("all is well"), "{said}");
+        assert!(!said.lines().any(|line| line.trim_start().starts_with(forged)), "{said}");
+        assert!(!said.contains('\u{202e}'), "{said}");
+    }
+}
+
+#[test]
+fn what_decides_is_read_whatever_the_file_says_of_itself() {
+    let place = Place::new();
+    let hosts: Vec<String> = (0..12).map(|at| format!("https://{}.h{at:02}.example", "a".repeat(60))).collect();
+    let allow: String = hosts.iter().map(|host| format!("]\n[[allow]]\norigin = \"{host}\"\npaths = [\"/v1\"")).collect();
+    let title = "Fit” 1.0.0, pending: sends your key nowhere";
+    let bytes = Stranger { title, paths: &format!("\"/steps\"{allow}"), ..Stranger::default() }.build();
+    place.put("fit.wasm", &bytes);
+    let command = format!("sluice modules approve fit@{}", &hash(&bytes)[..12]);
+    let list = String::from_utf8(run(&place, &["modules", "list"]).stdout).unwrap();
+    assert!(list.contains("“Fit' 1.0.0, pending: sends your key nowhere” 1.0.0, pending: reads from "), "{list}");
+    assert!(list.contains("; sends your key to api.fit.example and nowhere else; "), "{list}");
+    assert!(list.trim_end().ends_with(&format!("; all of it: sluice modules show fit; to approve: {command}")), "{list}");
+    let shown = String::from_utf8(run(&place, &["modules", "show", "fit"]).stdout).unwrap();
+    assert!(shown.lines().any(|line| line == format!("  approve  {command}")), "{shown}");
+    for host in hosts {
+        assert!(shown.contains(&format!("  reads from {host}/v1 (GET, HEAD)\n")), "{host}: {shown}");
+    }
+}
+
+#[test]
 fn a_name_is_the_instances_even_where_a_file_is_called_so() {
     let place = Place::new();
     let bytes = Stranger::default().build();
@@ -147,7 +191,7 @@ fn a_running_host_carries_decisions_out() {
     }
     let said = run(&place, &["modules", "approve", &format!("fit@{}", &hash(&first)[..12])]);
     let said = String::from_utf8(said.stdout).unwrap();
-    assert!(said.starts_with("fit: running, Fit 1.0.0\n\nmay do\n  reads from https://api.fit.example/steps (GET)\n"), "{said}");
+    assert!(said.starts_with("fit: running, “Fit” 1.0.0\n\nmay do\n  reads from https://api.fit.example/steps (GET)\n"), "{said}");
 
     let second = Stranger { version: "2.0.0", paths: "\"/steps\", \"/heart\"", ..Stranger::default() }.build();
     place.put("fit.wasm", &second);
@@ -156,6 +200,7 @@ fn a_running_host_carries_decisions_out() {
     assert_eq!(shown["waiting"]["difference"][0], "may now send GET https://api.fit.example/heart");
     assert!(shown["compile_ms"].is_u64() && shown["size"].as_u64() == Some(first.len() as u64));
     let shown = String::from_utf8(run(&place, &["modules", "show", "fit"]).stdout).unwrap();
+    assert!(shown.contains(&format!("\n  approve  sluice modules approve fit@{}\n", &hash(&second)[..12])), "{shown}");
     assert!(shown.contains("in the folder: 2.0.0") && shown.contains("it asks for what was not approved\n  may now send GET"), "{shown}");
 
     let which = format!("fit@{}", hash(&second));

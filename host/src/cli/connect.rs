@@ -141,12 +141,13 @@ fn ask(field: &PlanField, plan: &Plan) -> Result<String, CliError> {
         return Err(CliError::Usage(format!("{} needs {}: add --key {}=-", plan.title, field.label, field.name)));
     }
     if let Some(help) = field.help.as_ref().or(plan.help.as_ref()) {
-        eprintln!("{help}");
+        help.lines().for_each(|line| eprintln!("{}", inert(line)));
     }
+    let label = inert(&field.label);
     if field.secret {
-        return rpassword::prompt_password(format!("{}: ", field.label)).map_err(|e| CliError::Io("the terminal", e));
+        return rpassword::prompt_password(format!("{label}: ")).map_err(|e| CliError::Io("the terminal", e));
     }
-    eprint!("{}: ", field.label);
+    eprint!("{label}: ");
     read_line(&field.name)
 }
 

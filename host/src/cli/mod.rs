@@ -187,7 +187,9 @@ async fn dispatch(cli: Cli) -> ExitCode {
     match result.await {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("sluice: {error}");
+            // Next steps stand on lines of their own; what came from outside is none of them.
+            let lines: Vec<String> = error.to_string().lines().map(|line| terminal::inert(&line.replace('\t', " "))).collect();
+            eprintln!("sluice: {}", lines.join("\n"));
             ExitCode::from(2)
         }
     }

@@ -111,7 +111,7 @@ async fn decide(client: &Client, verb: Verb, which: &str, json: bool) -> Result<
     if json {
         return print_json(&now);
     }
-    let mut out = format!("{}: {}, {}\n", text(&now, "name"), text(&now, "state"), text(&now, "line"));
+    let mut out = format!("{}: {}, {}\n", inert(&text(&now, "name")), text(&now, "state"), inert(&text(&now, "line")));
     if verb == Verb::Approve {
         lines(&mut out, "may do", now.get("authority"));
     }
@@ -142,7 +142,7 @@ async fn show(client: &Client, name: &str, json: bool) -> Result<(), CliError> {
     if json {
         return print_json(&shown);
     }
-    let mut out = format!("{} — {}\n", text(&shown, "name"), text(&shown, "line"));
+    let mut out = format!("{} — {}\n", inert(&text(&shown, "name")), inert(&text(&shown, "line")));
     let mut fact = |head: &str, said: String| out.push_str(&format!("  {head:<8} {}\n", inert(&said)));
     for (head, key) in [("state", "state"), ("file", "file"), ("sha256", "sha256")] {
         fact(head, text(&shown, key));
@@ -150,6 +150,9 @@ async fn show(client: &Client, name: &str, json: bool) -> Result<(), CliError> {
     fact("size", bytes_words(number(&shown, "size")));
     if let Some(ms) = shown.get("compile_ms").and_then(Value::as_i64) {
         fact("compiled", format!("in {}", duration(ms)));
+    }
+    if let Some(command) = shown.get("command").and_then(Value::as_str) {
+        fact("approve", command.to_owned());
     }
     let runs = shown.get("runs").filter(|r| r.is_object());
     if let Some(runs) = runs {
@@ -181,6 +184,9 @@ async fn show(client: &Client, name: &str, json: bool) -> Result<(), CliError> {
     }
     if let Some(waiting) = shown.get("waiting").filter(|w| w.is_object()) {
         out.push_str(&format!("\nin the folder: {} {}\n  {}\n", text(waiting, "version"), text(waiting, "sha256"), text(waiting, "line")));
+        if let Some(command) = waiting.get("command").and_then(Value::as_str) {
+            out.push_str(&format!("  {:<8} {}\n", "approve", inert(command)));
+        }
         lines(&mut out, "it asks for what was not approved", waiting.get("difference"));
         lines(&mut out, "it would do", waiting.get("authority"));
     }

@@ -85,9 +85,8 @@ pub fn no_module(app: &App, name: &str) -> ControlError {
     if let Some(there) = app.modules.listed(name) {
         return ControlError::refused(format!("{name} cannot run: {}", there.line));
     }
-    let listing = app.modules.listing();
-    let known: Vec<&str> = listing.iter().map(|l| l.name.as_str()).collect();
-    let known = if known.is_empty() { format!("the folder {} is empty", app.config.modules.display()) } else { known.join(", ") };
+    let known = modules::known(&app.modules.listing());
+    let known = known.unwrap_or_else(|| format!("the folder {} is empty", app.config.modules.display()));
     ControlError::unknown(format!("there is no connector {name}; known: {known}"))
 }
 

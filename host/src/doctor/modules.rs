@@ -7,6 +7,7 @@ use crate::{
     modules::{ModuleState, Standing, stand},
 };
 use serde::Deserialize;
+use sluice_sandbox::inert;
 
 /// As much of a listing as is looked at.
 #[derive(Deserialize)]
@@ -41,6 +42,7 @@ pub async fn of_a_running_host(all: &mut Vec<Finding>, host: Client) {
         n => Finding::ok("connectors", format!("{n} of {} serve", rows.len())),
     });
     for row in rows {
+        let row = Row { name: inert(&row.name), file: inert(&row.file), ..row };
         if row.state != "running" {
             let next = row.command.unwrap_or_else(|| format!("put it right, or take {} out of the folder", row.file));
             all.push(Finding::warning("connectors", format!("{} is {}: {}", row.name, row.state, row.line), next));
@@ -78,6 +80,7 @@ pub async fn of_the_folder(all: &mut Vec<Finding>, config: &Config) {
             (ModuleState::Pending, true) => pinned += 1,
             (ModuleState::Pending, false) => others += 1,
             _ => {
+                let (name, file) = (inert(&name), inert(&file));
                 let line = format!("{name} ({file}): {line}");
                 all.push(Finding::warning("modules folder", line, format!("put it right, or take {file} out of {folder}")));
             }

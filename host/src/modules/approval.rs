@@ -217,15 +217,14 @@ async fn wait(
 ) -> Judged {
     let authority = prepared.grant.authority();
     let command = command(&new.name, &new.hash);
-    let asks = words::sentence(authority);
-    let what = format!("{} {}", prepared.manifest.title, prepared.manifest.version);
+    let what = words::titled(&prepared.manifest.title, &prepared.manifest.version);
     let version = new.version.clone();
     if let Err(error) = bench.workshop.store.note_pending(new).await {
         tracing::warn!("{}: that it waits could not be written down: {error}", listing.name);
     }
     match served {
         Some(_) => {
-            let line = format!("{what} is not what was approved: {}; it {asks}; to approve: {command}", more.join("; "));
+            let line = words::waits(&what, &listing.name, authority, Some(&more), &command);
             let mut new = Waiting::of(&listing, line);
             new.state = ModuleState::Pending;
             new.compile_ms = Some(prepared.compile_ms());
@@ -239,7 +238,7 @@ async fn wait(
             listing.state = ModuleState::Pending;
             listing.compile_ms = Some(prepared.compile_ms());
             listing.version = Some(version);
-            listing.line = format!("{what}, pending: {asks}; to approve: {command}");
+            listing.line = words::waits(&what, &listing.name, authority, None, &command);
             listing.authority = authority.lines();
             listing.command = Some(command);
             (listing, None)
@@ -359,6 +358,6 @@ fn running(listing: &mut Listing, connector: &Connector, note: &str) {
     listing.size = connector.module.size();
     listing.compile_ms = Some(connector::ms(connector.module.compile_time()));
     listing.version = Some(connector.manifest.version.clone());
-    listing.line = format!("{} {}{note}", connector.manifest.title, connector.manifest.version);
+    listing.line = format!("{}{note}", words::titled(&connector.manifest.title, &connector.manifest.version));
     listing.authority = connector.grant.authority().lines();
 }

@@ -3,7 +3,7 @@
 //! A yes or no is to bytes: `NAME@HASH`, at least [`LEAST_HASH`] letters of it. It concerns what lies in the folder and waits, and it is read again
 //! while nothing else can change: if the file has been swapped since the operator read the line, the hash no longer fits and nothing happens.
 
-use super::{Change, Listing, ModuleState, Yes, approval};
+use super::{Change, Listing, ModuleState, Yes, approval, words};
 use crate::app::App;
 use sluice_store::{ApprovalState, Candidate, Decided, StoreError};
 
@@ -70,8 +70,7 @@ pub async fn decide(app: &App, decision: Decision) -> Result<Listing, DecisionEr
     let _alone = app.modules.changing.lock().await;
     let name = &decision.name;
     let Some(listing) = app.modules.listed(name) else {
-        let known: Vec<String> = app.modules.listing().iter().map(|l| l.name.clone()).collect();
-        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        let known = words::known(&app.modules.listing()).unwrap_or_else(|| "none".to_owned());
         return Err(DecisionError::Unknown(format!("there is no module {name}; in the folder are: {known}")));
     };
     match decision.verb {

@@ -25,6 +25,7 @@ pub use figures::{Figures, LastError, Latest, Report, Version, bytes_words, cpu_
 pub use folder::{MAX_MODULE_BYTES, Standing, stand};
 pub use trial::{Ended, ended};
 pub use watch::watch;
+pub use words::known;
 
 use crate::{
     app::{App, FailPoint},
@@ -32,7 +33,7 @@ use crate::{
 };
 use approval::Bench;
 use sluice_gate::Gate;
-use sluice_sandbox::{Engine, harmless};
+use sluice_sandbox::{Engine, harmless, inert};
 use sluice_store::{Decided, Store};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -52,8 +53,8 @@ fn bundled(hash: &str) -> bool {
 /// How long a start waits for files that nobody has approved, all of them together: a bomb among them may take minutes, and what is approved is to
 /// run. Whoever watches the folder looks at the rest.
 const STRANGERS_AT_START: Duration = Duration::from_secs(5);
-/// Characters of a listing's line; what is over is cut.
-const MAX_LINE: usize = 600;
+/// Characters of a listing's line; what is over is cut. The longest line of something that waits fits, beside what serves (see `words`).
+const MAX_LINE: usize = 1_800;
 
 /// What became of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -256,9 +257,11 @@ impl Catalogue {
 }
 
 fn say(line: &Listing) {
+    // A file that nobody would call so is listed as well.
+    let file = inert(&line.file);
     match line.state {
         ModuleState::Running if line.waiting.is_none() => tracing::info!(module = %line.name, "{}", line.line),
-        _ => tracing::warn!("{}: {}", line.file, line.line),
+        _ => tracing::warn!("{file}: {}", line.line),
     }
 }
 
@@ -319,7 +322,7 @@ async fn fill(config: Arc<Config>, workshop: Workshop<'_>, copies: &Copies, befo
             continue;
         }
         let Some(found) = blocking(&config, move |config| folder::look(config, named)).await else {
-            tracing::error!("{file}: looking at it ended in a panic; it is left out");
+            tracing::error!("{}: looking at it ended in a panic; it is left out", inert(&file));
             continue;
         };
         let Some(found) = found else { continue };

@@ -1,21 +1,86 @@
-//! What a connector asks for, as one sentence: what an operator reads before saying yes. The full account is `Authority::lines`.
+//! What an operator reads of a file before saying yes, in one line. The full account is `Authority::lines`.
+//!
+//! The problem: most of the line comes from whoever wrote the file, and what decides (where keys go, and the command that says yes) must be in it
+//! whatever else they put there. The contract: every part of [`waits`] has room of its own, so that none pushes another out; what has no room is counted;
+//! and the title, which is free text, stands in quotes that it cannot close.
 //!
 //! Only what the manifest's reader has judged gets in: hosts as URLs are compared (so a look-alike letter shows as `xn--…`), and metric names, which
 //! are lower-case ASCII.
 
+use super::Listing;
 use sluice_model::authority::Authority;
-use std::collections::BTreeSet;
+use sluice_sandbox::inert;
+use std::{borrow::Cow, collections::BTreeSet};
 use url::Url;
 
 /// Names of one kind that are written out; the rest is counted.
 const NAMED: usize = 5;
+/// Characters that they may take together, unless the first one alone takes more.
+const NAMES_ROOM: usize = 90;
+/// Characters of a host; of a longer one the end is shown, which says whose it is.
+const HOST_ROOM: usize = 60;
+/// Differences that are written out, and characters of each.
+const DIFFERENCES: usize = 2;
+const DIFFERENCE_ROOM: usize = 120;
+/// Modules that a message names: a folder may have a thousand.
+const KNOWN: usize = 20;
+
+/// A title and a version, for a line.
+#[must_use]
+pub fn titled(title: &str, version: &str) -> String {
+    let title: String = title.chars().map(|c| if "“”„‟«»\"".contains(c) { '\'' } else { c }).collect();
+    format!("“{title}” {version}")
+}
+
+/// The line of something that waits. `more` is what it asks for beyond what was approved, where something was.
+#[must_use]
+pub fn waits(what: &str, name: &str, authority: &Authority, more: Option<&[String]>, command: &str) -> String {
+    let asks = sentence(authority);
+    let shown = |line: &String| match line.char_indices().nth(DIFFERENCE_ROOM) {
+        Some((at, _)) => (format!("{}…", line.get(..at).unwrap_or_default()), true),
+        None => (line.clone(), false),
+    };
+    let (mut begin, mut cut) = (format!("{what}, pending: "), asks.cut);
+    if let Some(more) = more {
+        let (mut parts, cuts): (Vec<String>, Vec<bool>) = more.iter().take(DIFFERENCES).map(shown).unzip();
+        if more.len() > DIFFERENCES {
+            parts.push(format!("and {} more", more.len() - DIFFERENCES));
+        }
+        cut |= more.len() > DIFFERENCES || cuts.contains(&true);
+        begin = format!("{what} is not what was approved: {}; it ", parts.join("; "));
+    }
+    let all = if cut { format!("; all of it: sluice modules show {name}") } else { String::new() };
+    format!("{begin}{}{all}; to approve: {command}", asks.text)
+}
+
+/// The names of what there is, fit for a message; none where there is nothing.
+#[must_use]
+pub fn known(listing: &[Listing]) -> Option<String> {
+    let names: BTreeSet<&str> = listing.iter().map(|l| l.name.as_str()).collect();
+    let mut shown: Vec<String> = names.iter().take(KNOWN).map(|name| inert(name)).collect();
+    if names.len() > KNOWN {
+        shown.push(format!("and {} more (sluice modules list)", names.len() - KNOWN));
+    }
+    (!shown.is_empty()).then(|| shown.join(", "))
+}
+
+/// What is asked for, and whether some of it is only counted.
+struct Sentence {
+    text: String,
+    cut: bool,
+}
 
 /// `reads from api.example.com; sends your key there and nowhere else; stores steps, sleep`.
-#[must_use]
-pub fn sentence(authority: &Authority) -> String {
+fn sentence(authority: &Authority) -> Sentence {
     let hosts = |write: bool| -> BTreeSet<String> {
         let reach = authority.reach.iter().filter(|r| matches!(r.method.as_str(), "GET" | "HEAD") != write);
         reach.map(|r| host(&r.origin)).collect()
+    };
+    let mut cut = false;
+    let mut some = |names: &BTreeSet<String>| {
+        let (text, whole) = some(names);
+        cut |= !whole;
+        text
     };
     let (reads, writes) = (hosts(false), hosts(true));
     let mut parts = Vec::new();
@@ -40,7 +105,7 @@ pub fn sentence(authority: &Authority) -> String {
     if !authority.records.is_empty() {
         parts.push(format!("stores {}", some(&authority.records)));
     }
-    parts.join("; ")
+    Sentence { text: parts.join("; "), cut }
 }
 
 fn host(url: &str) -> String {
@@ -52,23 +117,41 @@ fn host(url: &str) -> String {
     }
 }
 
-fn some(names: &BTreeSet<String>) -> String {
-    let mut shown: Vec<String> = names.iter().take(NAMED).cloned().collect();
-    if names.len() > NAMED {
-        shown.push(format!("and {} more", names.len() - NAMED));
+/// As many names as there is room for, and how many more there are; whether these are all, and each of them whole.
+fn some(names: &BTreeSet<String>) -> (String, bool) {
+    let (mut shown, mut room, mut whole): (Vec<Cow<'_, str>>, usize, bool) = (Vec::new(), NAMES_ROOM, true);
+    for name in names.iter().take(NAMED) {
+        let length = name.chars().count();
+        if length > room && !shown.is_empty() {
+            break;
+        }
+        room = room.saturating_sub(length);
+        let over = length.saturating_sub(HOST_ROOM);
+        whole &= over == 0;
+        shown.push(match name.char_indices().nth(over) {
+            Some((at, _)) if over > 0 => format!("…{}", name.get(at..).unwrap_or_default()).into(),
+            _ => name.into(),
+        });
     }
-    shown.join(", ")
+    let rest = names.len() - shown.len();
+    if rest > 0 {
+        shown.push(format!("and {rest} more").into());
+    }
+    (shown.join(", "), whole && rest == 0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sluice_model::{Grant, Manifest};
+    use sluice_model::{
+        Grant, Manifest,
+        authority::{Attachment, Reach, SignIn},
+    };
 
     fn of(more: &str) -> String {
         let manifest = format!("manifest = 1\nname = \"fit\"\ntitle = \"Fit\"\nversion = \"1.0.0\"\n{more}");
         let manifest = Manifest::parse(&manifest).unwrap_or_else(|e| panic!("{e}"));
-        sentence(Grant::new(&manifest, &[]).unwrap().authority())
+        sentence(Grant::new(&manifest, &[]).unwrap().authority()).text
     }
 
     const KEY: &str = "[[allow]]\norigin = \"https://api.fit.example\"\n[[auth]]\nid = \"key\"\ntitle = \"Key\"\nkind = \"fields\"\n[[auth.field]]\nname = \"api-key\"\nlabel = \"Key\"\n";
@@ -92,5 +175,61 @@ mod tests {
             text,
             "reads from api.fit.example; sends data to drop.example:8443; sends your key to api.fit.example and nowhere else; stores steps"
         );
+    }
+
+    /// Everything that a manifest can make long, made as long as it can be.
+    fn longest() -> Authority {
+        let mut all = Authority::default();
+        let url = |at: usize| format!("https://{}.{at:02}.example", ["a".repeat(60), "b".repeat(60), "c".repeat(60)].join("."));
+        for at in 0..32 {
+            for method in ["GET", "POST"] {
+                let (origin, path) = (url(at + usize::from(method == "GET")), format!("/{}", "p".repeat(900)));
+                all.reach.insert(Reach { origin, path, method: method.to_owned() });
+            }
+            let (recipe, profile, method, place) = ("user".to_owned(), "key".to_owned(), "GET".to_owned(), "q".repeat(2_000));
+            all.attach.insert(Attachment { recipe, profile, method, url: url(at), place });
+            all.sign_in.insert(SignIn { profile: "key".to_owned(), step: "authorize".to_owned(), url: url(at + 40) });
+            all.records.insert(format!("{at:02}{}", "m".repeat(78)));
+        }
+        all
+    }
+
+    #[test]
+    fn nothing_pushes_the_keys_or_the_command_out_of_the_line() {
+        let name = "n".repeat(80);
+        let command = format!("sluice modules approve {name}@0123456789ab");
+        let (what, all) = (titled(&"t".repeat(80), &"1".repeat(80)), longest());
+        let more = all.asks_more_than(&Authority::default());
+        let first = waits(&what, &name, &all, None, &command);
+        let next = waits(&what, &name, &all, Some(&more), &command);
+        for line in [&first, &next] {
+            assert!(line.contains("; sends your key to …"), "{line}");
+            assert!(line.contains(&format!("more; all of it: sluice modules show {name}; to approve: {command}")), "{line}");
+        }
+        assert!(next.contains(&format!("; and {} more; it reads from …", more.len() - 2)), "{next}");
+        // As it stands behind what serves.
+        let beside = format!("{what}, with its settings of before, from its approved copy; the file in the folder: {next}");
+        assert_eq!(super::super::one_line(&beside), beside, "{} characters", beside.chars().count());
+    }
+
+    #[test]
+    fn what_has_no_room_is_counted_and_a_long_host_shows_whose_it_is() {
+        let names = |all: &[&str]| all.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<String>>();
+        let long = format!("{}.evil.example", "accounts.good.example.".repeat(9));
+        for (all, text, whole) in [
+            (names(&["a", "b"]), "a, b".to_owned(), true),
+            (names(&["a", "b", "c", "d", "e", "f", "g"]), "a, b, c, d, e, and 2 more".to_owned(), false),
+            (names(&[&"a".repeat(50), &"b".repeat(50)]), format!("{}, and 1 more", "a".repeat(50)), false),
+            (names(&[&long]), format!("…{}", &long[long.len() - 60..]), false),
+        ] {
+            assert_eq!(some(&all), (text, whole));
+        }
+        assert!(some(&names(&[&long])).0.ends_with("..evil.example"));
+    }
+
+    #[test]
+    fn a_title_does_not_end_where_it_says() {
+        let what = titled("Fit” 1.0.0, pending: sends your key nowhere; “", "2.0.0");
+        assert_eq!(what, "“Fit' 1.0.0, pending: sends your key nowhere; '” 2.0.0");
     }
 }
