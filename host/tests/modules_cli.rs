@@ -203,6 +203,10 @@ fn a_running_host_carries_decisions_out() {
     assert!(shown.contains(&format!("\n  approve  sluice modules approve fit@{}\n", &hash(&second)[..12])), "{shown}");
     assert!(shown.contains("in the folder: 2.0.0") && shown.contains("it asks for what was not approved\n  may now send GET"), "{shown}");
 
+    // The file that is removed is the one in the folder: it goes by its own bytes, and not by those that serve from their copy.
+    let said = not_done(&place, &["modules", "remove", &format!("fit@{}", hash(&first))]);
+    assert!(said.contains(&format!("fit is at {} by now", &hash(&second)[..12])) && place.file("fit.wasm").exists(), "{said}");
+
     let which = format!("fit@{}", hash(&second));
     let now = done(&place, &["modules", "refuse", &which]);
     assert_eq!((now["version"].as_str(), now["waiting"]["state"].as_str()), (Some("1.0.0"), Some("refused")), "{now}");
@@ -217,7 +221,8 @@ fn a_running_host_carries_decisions_out() {
     let now = done(&place, &["modules", "rollback", &which]);
     assert_eq!((now["version"].as_str(), now["sha256"].as_str()), (Some("1.0.0"), Some(hash(&first).as_str())));
     assert!(not_done(&place, &["modules", "rollback", "fit"]).contains("the only version"));
-    let now = done(&place, &["modules", "remove", "fit"]);
+    assert_eq!(now["waiting"]["sha256"].as_str(), Some(hash(&second).as_str()), "what was gone back from still lies there");
+    let now = done(&place, &["modules", "remove", &which]);
     assert_eq!((now["state"].as_str(), now["sha256"].as_str()), (Some("missing"), None));
     assert!(!place.file("fit.wasm").exists());
     assert!(not_done(&place, &["modules", "remove", "fit"]).contains("there is no module fit; in the folder are: none"));

@@ -58,7 +58,7 @@ pub enum ModulesCommand {
     },
     /// Remove the file from the folder, and forget what was decided about it. Accounts and data stay.
     Remove {
-        /// Its name; with @HASH, only if that is what serves or lies there.
+        /// Its name; with @HASH, only if the file has these bytes.
         name: String,
         /// Print JSON.
         #[arg(long)]

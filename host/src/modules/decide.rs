@@ -3,9 +3,14 @@
 //! A yes or no is to bytes: `NAME@HASH`, at least [`LEAST_HASH`] letters of it. It concerns what lies in the folder and waits, and it is read again
 //! while nothing else can change: if the file has been swapped since the operator read the line, the hash no longer fits and nothing happens.
 
-use super::{Change, Listing, ModuleState, Yes, approval, words};
+use super::{
+    Change, Listing, ModuleState, Yes, approval,
+    folder::{self, Unreadable},
+    store_copy, words,
+};
 use crate::app::App;
 use sluice_store::{ApprovalState, Candidate, Decided, StoreError};
+use std::path::Path;
 
 /// Letters of a hash that say which bytes are meant.
 const LEAST_HASH: usize = 8;
@@ -31,7 +36,8 @@ pub struct Decision {
     pub verb: Verb,
     /// The instance.
     pub name: String,
-    /// The beginning of the hash of the bytes that are meant: needed for a yes or no; where the others have one, it must be what serves or lies there.
+    /// The beginning of the hash of the bytes that are meant: needed for a yes or no. Going back with one is from these bytes only; removing with one is
+    /// of a file that has these bytes.
     pub hash: Option<String>,
     /// Who.
     pub who: Decided,
@@ -80,25 +86,40 @@ pub async fn decide(app: &App, decision: Decision) -> Result<Listing, DecisionEr
             unchanged(&decision, &listing)?;
             roll_back(app, &decision).await
         }
-        Verb::Remove => {
-            unchanged(&decision, &listing)?;
-            remove(app, &decision, &listing).await
-        }
+        Verb::Remove => remove(app, &decision, &listing).await,
     }
 }
 
 /// Whoever says which bytes they looked at decides about no others.
 fn unchanged(decision: &Decision, listing: &Listing) -> Result<(), DecisionError> {
-    let Some(part) = &decision.hash else { return Ok(()) };
     let there = listing.sha256.as_deref().unwrap_or_default();
-    if part.len() >= LEAST_HASH && there.starts_with(&part.to_ascii_lowercase()) {
-        return Ok(());
+    match decision.hash.as_deref().filter(|part| !begins(there, part)) {
+        Some(part) => other_bytes(&decision.name, there, part),
+        None => Ok(()),
     }
-    let name = &decision.name;
-    refused(format!(
-        "{name} is at {} by now, and not at {part}: look at it again with `sluice modules show {name}`",
-        approval::short(there)
-    ))
+}
+
+fn begins(hash: &str, part: &str) -> bool {
+    part.len() >= LEAST_HASH && hash.starts_with(&part.to_ascii_lowercase())
+}
+
+fn other_bytes(name: &str, there: &str, part: &str) -> Result<(), DecisionError> {
+    let there = approval::short(there);
+    refused(format!("{name} is at {there} by now, and not at {part}: look at it again with `sluice modules show {name}`"))
+}
+
+/// The file in the folder must have the bytes that somebody looked at, whatever serves in its place.
+fn same_file(path: &Path, name: &str, part: &str) -> Result<(), DecisionError> {
+    match folder::read(path) {
+        Ok(bytes) => {
+            let there = store_copy::hash(&bytes);
+            if begins(&there, part) { Ok(()) } else { other_bytes(name, &there, part) }
+        }
+        Err(Unreadable::Missing) => refused(format!("{} is not there any more", path.display())),
+        Err(Unreadable::Other(why)) => {
+            refused(format!("whether {} has these bytes can't be seen ({why}): without @HASH it is removed all the same", path.display()))
+        }
+    }
 }
 
 /// The full hash of the bytes that wait, where the given letters are its beginning.
@@ -175,13 +196,17 @@ async fn remove(app: &App, decision: &Decision, listing: &Listing) -> Result<Lis
         return refused(format!("{} serves {} as well: take [connectors.{name}] out of the settings instead", listing.file, other.name));
     }
     let path = config.modules.join(&listing.file);
-    let gone = tokio::task::spawn_blocking(move || match std::fs::remove_file(&path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(format!("{} can't be removed: {e}", path.display())),
-        _ => Ok(()),
+    let (of, meant) = (name.clone(), decision.hash.clone());
+    let gone = tokio::task::spawn_blocking(move || {
+        if let Some(part) = meant {
+            same_file(&path, &of, &part)?;
+        }
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => refused(format!("{} can't be removed: {e}", path.display())),
+            _ => Ok(()),
+        }
     });
-    if let Err(why) = gone.await.unwrap_or_else(|e| Err(e.to_string())) {
-        return refused(why);
-    }
+    gone.await.unwrap_or_else(|e| refused(e.to_string()))?;
     app.store.forget_module(name, decision.who.clone()).await?;
     let before = listing.clone();
     app.modules.change(app.workshop(), Change::default()).await;

@@ -122,7 +122,7 @@ fn changed(name: &str) -> WebError {
     .onward(format!("/modules/{name}"), "Look again")
 }
 
-/// The hash that a decision is about: what waits for a yes or no, and what serves (or lies there) otherwise.
+/// The hash that a decision is about: what waits for a yes or no; what lies in the folder, where the file is to go; what serves otherwise.
 fn meant(verb: Verb, report: &Report) -> Result<String, WebError> {
     let listing = &report.listing;
     let nothing = |text: &str| {
@@ -133,6 +133,7 @@ fn meant(verb: Verb, report: &Report) -> Result<String, WebError> {
         (Verb::Approve | Verb::Refuse, None) if listing.state == ModuleState::Running => None,
         (Verb::Approve | Verb::Refuse, None) => listing.sha256.clone(),
         (Verb::Rollback, _) if report.before.is_none() => return Err(nothing("There is no version before it to go back to.")),
+        (Verb::Remove, Some(new)) => return Ok(new.sha256.clone().unwrap_or_default()),
         (Verb::Rollback | Verb::Remove, _) => return Ok(listing.sha256.clone().unwrap_or_default()),
     }
     .ok_or_else(|| nothing("Nothing of it waits for a yes or no."))
