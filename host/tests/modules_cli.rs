@@ -85,6 +85,8 @@ fn a_yes_is_to_bytes_that_wait_and_to_no_others() {
     let list = done(&place, &["modules", "list"]);
     assert_eq!((list[0]["name"].as_str(), list[0]["state"].as_str()), (Some("fit"), Some("pending")), "{list}");
     assert_eq!(list[0]["command"], format!("sluice modules approve fit@{}", &full[..12]));
+    assert!(list[0].get("authority").is_none(), "what each may do is told of one at a time: {list}");
+    assert_eq!(done(&place, &["modules", "show", "fit"])["authority"][0], "reads from https://api.fit.example/steps (GET)");
 
     let other = format!("fit@{}", "0".repeat(12));
     let short = format!("fit@{}", &full[..7]);
@@ -198,6 +200,11 @@ fn a_running_host_carries_decisions_out() {
     let shown = until(&place, |l| l["waiting"].is_object());
     assert_eq!((shown["state"].as_str(), shown["waiting"]["state"].as_str()), (Some("running"), Some("pending")), "{shown}");
     assert_eq!(shown["waiting"]["difference"][0], "may now send GET https://api.fit.example/heart");
+    let list = done(&place, &["modules", "list"]);
+    assert!(
+        list[0]["waiting"].is_object() && list[0]["waiting"].get("difference").or(list[0]["waiting"].get("authority")).is_none(),
+        "{list}"
+    );
     assert!(shown["compile_ms"].is_u64() && shown["size"].as_u64() == Some(first.len() as u64));
     let shown = String::from_utf8(run(&place, &["modules", "show", "fit"]).stdout).unwrap();
     assert!(shown.contains(&format!("\n  approve  sluice modules approve fit@{}\n", &hash(&second)[..12])), "{shown}");

@@ -197,6 +197,12 @@ async fn compiled_code_of_what_is_gone_goes_too() {
         }
     };
     until(sorted(&[&other, &versions[2]])).await;
+    let noted = place.app().store.approvals("fit").await.unwrap();
+    assert_eq!(
+        noted.iter().map(|row| row.candidate.hash.clone()).collect::<Vec<_>>(),
+        [hash(&versions[2])],
+        "nor is anything noted of them"
+    );
     // What served before is kept for going back to it.
     place.decide(Verb::Approve, &place.asked("fit")).await.unwrap();
     let next = Stranger { version: "1.3.0", ..Stranger::default() }.build();

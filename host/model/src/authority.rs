@@ -10,6 +10,9 @@ use crate::url::covers;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
+/// What one of its rows takes beside its texts: the names of its fields, where it is kept.
+const ROW: usize = 32;
+
 /// Everything that a connector may do with the outside, and with keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -95,6 +98,29 @@ impl Authority {
         out
     }
 
+    /// About how many bytes the authority of a manifest takes, without writing it out: lists in a manifest multiply.
+    #[must_use]
+    pub(crate) fn weight(manifest: &Manifest) -> usize {
+        let total = |texts: &[String]| texts.iter().map(String::len).sum::<usize>();
+        let mut out = 0usize;
+        for one in &manifest.allow {
+            let (methods, paths) = (one.methods.len(), one.paths.len().max(1));
+            out =
+                out.saturating_add(methods * paths * (one.origin.len() + ROW) + paths * total(&one.methods) + methods * total(&one.paths));
+        }
+        for recipe in &manifest.attach {
+            let places = places(recipe);
+            let (targets, profiles) = (recipe.to.len(), recipe.profiles.len().max(1));
+            let to: usize = recipe.to.iter().map(|target| target.url.len() + target.method.len() + recipe.name.len() + ROW).sum();
+            let ways = profiles * places.len() * to + targets * (profiles * total(&places) + places.len() * total(&recipe.profiles));
+            out = out.saturating_add(ways);
+        }
+        let mut own = Self::default();
+        manifest.auth.iter().for_each(|auth| own.add_profile(auth));
+        let sign_in = own.sign_in.iter().map(|s| s.profile.len() + s.step.len() + s.url.len() + ROW);
+        out.saturating_add(sign_in.sum())
+    }
+
     fn add_profile(&mut self, auth: &Auth) {
         let mut step = |step: &str, url: &str| {
             self.sign_in.insert(SignIn { profile: auth.id.clone(), step: step.to_owned(), url: url.to_owned() });
@@ -133,11 +159,7 @@ impl Authority {
     }
 
     fn add_recipe(&mut self, recipe: &Attach) {
-        let mut places: Vec<String> = Vec::new();
-        places.extend(recipe.header.iter().map(|(name, value)| format!("header {}: {value}", name.to_ascii_lowercase())));
-        places.extend(recipe.query.iter().map(|(name, value)| format!("query {name}={value}")));
-        places.extend(recipe.form.iter().map(|(name, value)| format!("form {name}={value}")));
-        places.extend(recipe.sign.map(|sign| sign_words(sign).to_owned()));
+        let places = places(recipe);
         let every = [String::new()];
         let profiles = if recipe.profiles.is_empty() { &every[..] } else { &recipe.profiles[..] };
         for target in &recipe.to {
@@ -226,6 +248,16 @@ impl Authority {
         out.extend(old.attach.difference(&self.attach).map(|a| format!("no longer sends keys to {}", key(a))));
         out
     }
+}
+
+/// Where in a request a recipe puts keys.
+fn places(recipe: &Attach) -> Vec<String> {
+    let mut places: Vec<String> = Vec::new();
+    places.extend(recipe.header.iter().map(|(name, value)| format!("header {}: {value}", name.to_ascii_lowercase())));
+    places.extend(recipe.query.iter().map(|(name, value)| format!("query {name}={value}")));
+    places.extend(recipe.form.iter().map(|(name, value)| format!("form {name}={value}")));
+    places.extend(recipe.sign.map(|sign| sign_words(sign).to_owned()));
+    places
 }
 
 fn is_write(method: &str) -> bool {

@@ -95,6 +95,11 @@ pub const MAX_ALL_TABLE_ELEMENTS: usize = 400_000;
 pub const LEAST_CALL_BYTES: usize = 32 << 20;
 /// Entries arrive as records of some two hundred bytes and their texts: so many times their own bound leaves room for both.
 pub const CALL_BYTES_OF_ENTRIES: u64 = 4;
+/// Pairs of an origin and a path in all `[[allow]]` of a manifest: nobody reads more before saying yes.
+pub const MAX_REACH: usize = 256;
+/// Bytes of everything that a manifest asks for, written out: each request that it may send, and each key's way into each. A page of manifest can ask for
+/// thousands of them; connectors that are known ask for a few KiB.
+pub const MAX_AUTHORITY_BYTES: usize = 128 << 10;
 /// Bytes of a request's body.
 pub const MAX_BODY_BYTES: usize = 8 << 20;
 /// Headers of one request: a few dozen is already unusual.

@@ -424,6 +424,46 @@ fn a_mistake_is_placed_by_line_and_column() {
     assert_eq!(at("title = { ä = \"ä\", \u{1} }").0, 1);
 }
 
+/// So many `[[allow]]` with so many paths each; everything under `more` goes behind them.
+fn asking(origins: usize, paths: usize, more: &str) -> String {
+    let paths: Vec<String> = (0..paths).map(|path| format!("\"/p{path:02}\"")).collect();
+    let allow = |at| format!("[[allow]]\norigin = \"https://h{at:02}.example\"\nmethods = [\"GET\"]\npaths = [{}]\n", paths.join(", "));
+    let allow: String = (0..origins).map(allow).collect();
+    let key =
+        |at| format!("[[auth]]\nid = \"k{at}\"\ntitle = \"Key\"\nkind = \"fields\"\n[[auth.field]]\nname = \"key\"\nlabel = \"Key\"\n");
+    let keys: String = (0..8).map(key).collect();
+    format!("manifest = 1\nname = \"much\"\ntitle = \"Much\"\nversion = \"1.0.0\"\n{allow}{keys}{more}")
+}
+
+#[test]
+fn what_a_manifest_asks_for_is_bounded_however_its_lists_multiply() {
+    let said = |text: &str| Manifest::parse(text).map(|_| ()).map_err(|e| e.to_string());
+    assert_eq!(said(&asking(8, 32, "")), Ok(()), "as many paths as there may be");
+    let more = said(&asking(8, 33, "")).unwrap_err();
+    assert!(more.contains("more than 256 paths together"), "{more}");
+    let line = asking(8, 33, "").lines().position(|l| l.contains("h07")).unwrap();
+    assert!(more.contains(&format!("{line}")), "the table that is too many: {line}: {more}");
+    // A few KiB that mean 8,192 ways for a key: each request times each profile times each place.
+    let to: Vec<String> = (0..32).map(|path| format!("\"GET https://h00.example/p{path:02}\"")).collect();
+    let recipe = |places: usize| {
+        let query: Vec<String> = (0..places).map(|at| format!("q{at} = \"{{key}}\"")).collect();
+        format!(
+            "[[attach]]\nname = \"user\"\nto = [{}]\nquery = {{ {} }}\nprofiles = [\"k0\", \"k1\", \"k2\", \"k3\", \"k4\", \"k5\", \"k6\", \"k7\"]\n",
+            to.join(", "),
+            query.join(", ")
+        )
+    };
+    assert_eq!(said(&asking(1, 32, &recipe(2))), Ok(()));
+    let text = asking(1, 32, &recipe(32));
+    assert!(text.len() < 8 << 10);
+    let much = said(&text).unwrap_err();
+    assert!(much.contains("more than 128 KiB, written out request by request"), "{much}");
+    // What passes takes about as much as was reckoned.
+    let manifest = Manifest::parse(&asking(8, 32, &recipe(2))).unwrap();
+    let written = serde_json::to_string(sluice_model::Grant::new(&manifest, &[]).unwrap().authority()).unwrap();
+    assert!(written.len() < 256 << 10, "{}", written.len());
+}
+
 #[test]
 fn an_overlong_manifest_is_refused_unread() {
     let text = format!("{GOOD}# {}", "x".repeat(MAX_MANIFEST_BYTES));

@@ -15,7 +15,7 @@ use axum::{
     body::{Body, Bytes},
 };
 use http::{Method, Request, header};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, LengthLimitError};
 use serde::{Serialize, de::DeserializeOwned};
 use sluice_store::OpenError;
 use sluice_vault::KeyFile;
@@ -53,6 +53,9 @@ pub enum ClientError {
     /// The host went away in the middle.
     #[error("the running host did not answer: {0}")]
     Gone(String),
+    /// There is more to say than a command reads.
+    #[error("the host's answer has more than {mib} MiB, and no command reads more: ask for less, or for one thing by its name", mib = MAX_ANSWER >> 20)]
+    TooLarge,
     /// The host is there and says nothing.
     #[error("{0}\n  {advice}", advice = .0.advice())]
     Silent(Silence),
@@ -218,7 +221,11 @@ impl Client {
                 tokio::time::timeout(*quick, patiently(Some(path), body)).await.map_err(|_| stuck)??
             }
         };
-        Ok(collected.map_err(gone)?.to_bytes())
+        match collected {
+            Ok(whole) => Ok(whole.to_bytes()),
+            Err(error) if error.is::<LengthLimitError>() => Err(ClientError::TooLarge),
+            Err(error) => Err(gone(error)),
+        }
     }
 
     fn socket(&self) -> Option<&Path> {
@@ -265,7 +272,7 @@ impl Lines {
                 return serde_json::from_slice(&line).map(Some).map_err(gone);
             }
             if self.rest.len() > MAX_ANSWER {
-                return Err(gone("a line without an end"));
+                return Err(ClientError::TooLarge);
             }
             match patiently(self.socket.as_deref(), self.body.frame()).await? {
                 Some(Ok(frame)) => {
@@ -312,5 +319,14 @@ mod tests {
         ends(client.post_long("/v1/modules/decision", &()).await, 2_300);
         ends(client.lines("/v1/run", &()).await.map(|_| ()), 1_200);
         stop.cancel();
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_too_large_is_called_so() {
+        let client = Client(Way::Socket("nowhere".into(), Bounds { quick: Duration::from_secs(60), long: Duration::from_secs(60) }));
+        let fits = client.whole(http::Response::new(Body::from(vec![b' '; 1_000]))).await;
+        assert_eq!(fits.map(|whole| whole.len()).unwrap(), 1_000);
+        let over = client.whole(http::Response::new(Body::from(vec![b' '; MAX_ANSWER + 1]))).await.unwrap_err().to_string();
+        assert!(over.contains("more than 64 MiB") && over.contains("by its name"), "{over}");
     }
 }

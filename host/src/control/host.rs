@@ -10,6 +10,7 @@ use axum::{
     Json,
     extract::{Path, State},
 };
+use serde_json::Value;
 use sluice_store::AppState;
 use std::sync::Arc;
 
@@ -58,8 +59,25 @@ pub async fn resume_apps(State(app): State<Arc<App>>, Json(asked): Json<api::Res
     Ok(Json(api::Resumed { opened }))
 }
 
-pub async fn modules(State(app): State<Arc<App>>) -> Json<Vec<Listing>> {
-    Json(app.modules.listing().to_vec())
+/// Every module in short: what each may do, and how a new version differs, is told of one at a time. A folder may have a thousand.
+pub async fn modules(State(app): State<Arc<App>>) -> Result<Json<Vec<Value>>, ControlError> {
+    let short = |listing: &Listing| {
+        let mut row = serde_json::to_value(listing)?;
+        leave_out(&mut row, "authority");
+        if let Some(waiting) = row.get_mut("waiting") {
+            leave_out(waiting, "authority");
+            leave_out(waiting, "difference");
+        }
+        Ok(row)
+    };
+    let rows: Result<Vec<Value>, serde_json::Error> = app.modules.listing().iter().map(short).collect();
+    rows.map(Json).map_err(|error| ControlError { status: 500, error: format!("the modules cannot be listed: {error}") })
+}
+
+fn leave_out(from: &mut Value, key: &str) {
+    if let Some(object) = from.as_object_mut() {
+        object.remove(key);
+    }
 }
 
 /// Everything about one module.

@@ -293,11 +293,18 @@ async fn sweep(workshop: Workshop<'_>, listing: Option<&[Listing]>, copies: Copi
         Ok(keep) => keep,
         Err(error) => return tracing::warn!("what was approved could not be read, so nothing is tidied up: {error}"),
     };
-    let hashes = |listing: &[Listing]| {
+    let hashes = |listing: &[Listing]| -> BTreeSet<String> {
         let waiting = listing.iter().filter_map(|l| l.waiting.as_ref()?.sha256.clone());
         listing.iter().filter_map(|l| l.sha256.clone()).chain(waiting).collect()
     };
-    if let Err(error) = workshop.engine.tidy(keep.clone(), listing.map(hashes)).await {
+    let listed = listing.map(hashes);
+    // What waited and is gone is asked again when it comes back.
+    if let Some(listed) = &listed
+        && let Err(error) = workshop.store.forget_pending(listed.clone()).await
+    {
+        tracing::warn!("what was noted of files that no longer wait could not be removed: {error}");
+    }
+    if let Err(error) = workshop.engine.tidy(keep.clone(), listed).await {
         tracing::warn!("compiled code that is no longer needed could not be removed: {error}");
     }
     let swept = tokio::task::spawn_blocking(move || copies.sweep(&keep)).await.map_err(|e| e.to_string());

@@ -10,6 +10,8 @@ use super::{
     Allow, Identity, Manifest, Metric, MetricKind, Quota, QuotaScope, ResetFormat, Schedule, Setting, SettingKind, recipes, signin,
 };
 use crate::address;
+use crate::authority::Authority;
+use crate::limits::{MAX_AUTHORITY_BYTES, MAX_REACH};
 use crate::units;
 use crate::url::{covers, normal_origin, parse_url};
 
@@ -34,6 +36,15 @@ pub(super) fn manifest(raw: RawManifest) -> Read<Manifest> {
             return Fault::new(one.at, "this [[allow]] is there twice");
         }
     }
+    let mut pairs = 0;
+    for (one, raw) in allow.iter().zip(&raw.allow) {
+        pairs += one.paths.len().max(1);
+        if pairs > MAX_REACH {
+            let text =
+                format!("the [[allow]] tables have more than {MAX_REACH} paths together: allow the path above several of them instead");
+            return Fault::new(raw.at, text);
+        }
+    }
     let metrics = metrics(&raw.metrics)?;
     if raw.auth.is_empty() {
         return Fault::new(
@@ -44,7 +55,18 @@ pub(super) fn manifest(raw: RawManifest) -> Read<Manifest> {
     let auth = signin::profiles(&raw.auth)?;
     let attach = recipes::recipes(&raw.attach, &allow, &auth)?;
     let quotas = quotas(&raw.quotas, &allow)?;
-    Ok(Manifest { name: connector, title: raw.title.value, version, allow, auth, attach, metrics, quotas, settings, schedule })
+    let manifest = Manifest { name: connector, title: raw.title.value, version, allow, auth, attach, metrics, quotas, settings, schedule };
+    if Authority::weight(&manifest) > MAX_AUTHORITY_BYTES {
+        return Fault::new(
+            0,
+            format!(
+                "what the manifest asks for has more than {} KiB, written out request by request: name fewer methods, paths and profiles in [[allow]] and \
+                 [[attach]], or the paths above them",
+                MAX_AUTHORITY_BYTES >> 10
+            ),
+        );
+    }
+    Ok(manifest)
 }
 
 fn one_allow(raw: &RawAllow, settings: &[Setting]) -> Read<Allow> {
