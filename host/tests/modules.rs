@@ -48,7 +48,7 @@ async fn each_bad_file_costs_one_line_and_the_good_ones_run() {
         ("folder", ModuleState::Refused, "not a regular file"),
         ("link", ModuleState::Refused, "not a regular file"),
         ("pipe", ModuleState::Refused, "not a regular file"),
-        ("absent", ModuleState::Missing, "not in"),
+        ("absent", ModuleState::Missing, "put it there, or take [connectors.absent] out of the settings"),
     ] {
         let listed = app.modules.listed(name).unwrap_or_else(|| panic!("{name} is not listed"));
         assert_eq!(listed.state, state, "{listed:?}");

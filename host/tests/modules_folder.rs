@@ -38,7 +38,7 @@ async fn every_kind_of_bad_file_costs_one_line_and_no_start() {
         ("text", "not a WebAssembly component"),
         ("core", "core WebAssembly module"),
         ("noise", "ends too early"),
-        ("sparse", "at most"),
+        ("sparse", "up to 67108864; it begins with zeros: it was probably copied half"),
         ("link", "not a regular file"),
         ("dangling", "not a regular file"),
         ("pipe", "not a regular file"),
@@ -225,5 +225,37 @@ async fn compiled_code_of_what_is_gone_goes_too() {
     let app = place.start().await;
     assert_eq!(app.modules.get("fit").unwrap().manifest.version, "1.3.0");
     assert_eq!(compiled(&place), [hash(&next)]);
+    place.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_files_takes_nothing_that_is_approved_out_of_service() {
+    let mut place = Place::new();
+    let mine = ["fit", "zz"].map(|name| (name, Stranger { name, ..Stranger::default() }.build()));
+    mine.iter().for_each(|(name, bytes)| place.put(&format!("{name}.wasm"), bytes));
+    place.start().await;
+    for (name, _) in &mine {
+        place.decide(Verb::Approve, &place.asked(name)).await.unwrap();
+    }
+    place.stop().await;
+    let flood = |numbers: std::ops::Range<usize>| numbers.for_each(|n| fs::write(place.file(&format!("a{n:04}.wasm")), "x").unwrap());
+    // Exactly as many as are looked at.
+    flood(0..1_000);
+    let app = place.start().await;
+    assert_eq!(app.modules.listing().len(), 1_002);
+    assert!(app.modules.listed("(folder)").is_none(), "{:?}", app.modules.listed("(folder)"));
+    place.stop().await;
+    let flood = |numbers: std::ops::Range<usize>| numbers.for_each(|n| fs::write(place.file(&format!("a{n:04}.wasm")), "x").unwrap());
+    flood(1_000..4_500);
+    let app = place.watched().await;
+    assert_eq!(app.modules.listing().len(), 1_003);
+    assert!(place.listed("(folder)").line.starts_with("3500 modules more than 1000, besides"), "{:?}", place.listed("(folder)"));
+    assert!(app.modules.listed("a0999").is_some() && app.modules.listed("a1000").is_none(), "by name, not as the folder has them");
+    for (name, _) in &mine {
+        assert!(runs(&place.listed(name)), "{:?}", place.listed(name));
+    }
+    // And a new version of theirs is seen, wherever it stands among them.
+    place.put("zz.wasm", &Stranger { name: "zz", version: "1.1.0", ..Stranger::default() }.build());
+    assert!(runs(&place.until("zz", |l| l.version.as_deref() == Some("1.1.0")).await.0));
     place.stop().await;
 }

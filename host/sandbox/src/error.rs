@@ -49,12 +49,14 @@ pub enum LoadError {
         there: u64,
     },
     /// Larger than any connector this host takes.
-    #[error("has {size} bytes; this host loads connectors of up to {limit}. Build it with optimisation, and without debug information")]
+    #[error("has {size} bytes, and this host takes modules of up to {limit}; {what}")]
     TooLarge {
         /// Its size.
         size: u64,
         /// The bound.
         limit: u64,
+        /// What it seems to be, and what to do.
+        what: String,
     },
     /// Something else than WebAssembly.
     #[error("is {0}, not a WebAssembly component: put the connector's .wasm file here")]

@@ -6,7 +6,7 @@
 use crate::error::LoadError;
 
 /// The largest file that is looked at. The largest connectors known (Python with its interpreter) have 18 MiB.
-pub(crate) const MAX_MODULE_BYTES: usize = 64 << 20;
+pub const MAX_MODULE_BYTES: usize = 64 << 20;
 
 const MAGIC: &[u8] = b"\0asm";
 
@@ -19,13 +19,29 @@ pub fn recognise(bytes: &[u8]) -> Result<(), LoadError> {
     check(bytes)
 }
 
+/// What a file of more than [`MAX_MODULE_BYTES`] is, by its beginning (some KiB of it): for whoever does not read such a file whole.
+#[must_use]
+pub fn oversized(beginning: &[u8], size: u64) -> LoadError {
+    let beginning = beginning.get(..4096).unwrap_or(beginning);
+    let what = if beginning.iter().all(|b| *b == 0) {
+        "it begins with zeros: it was probably copied half, or its disk was full; copy the file again".to_owned()
+    } else {
+        match beginning.strip_prefix(MAGIC) {
+            None => format!("it is {}, not a WebAssembly component: put the connector's .wasm file here", name_other(beginning)),
+            Some([_, _, 0, 0, ..]) => format!("it is a core WebAssembly module, not a component: {}", core_advice(beginning)),
+            Some(_) => "build it with optimisation, and without debug information".to_owned(),
+        }
+    };
+    LoadError::TooLarge { size, limit: MAX_MODULE_BYTES as u64, what }
+}
+
 /// Refuses what can't be a component.
 pub(crate) fn check(bytes: &[u8]) -> Result<(), LoadError> {
     if bytes.is_empty() {
         return Err(LoadError::Empty);
     }
     if bytes.len() > MAX_MODULE_BYTES {
-        return Err(LoadError::TooLarge { size: bytes.len() as u64, limit: MAX_MODULE_BYTES as u64 });
+        return Err(oversized(bytes, bytes.len() as u64));
     }
     if bytes.iter().all(|b| *b == 0) {
         return Err(LoadError::Zeros(bytes.len() as u64));
@@ -156,6 +172,24 @@ mod tests {
             assert!(text.contains(word), "{bytes:?}: {text}");
             assert!(!text.contains('\n'), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_too_large_is_named_by_its_beginning() {
+        let cases: [(&[u8], &str); 5] = [
+            (&[0; 100], "it begins with zeros: it was probably copied half"),
+            (b"PK\x03\x04....", "it is a zip archive, not a WebAssembly component"),
+            (b"\0asm\x01\0\0\0...wasi_snapshot_preview1", "not a component: it was built for wasm32-wasip1"),
+            (HEAD, "build it with optimisation"),
+            (b"\0asm", "build it with optimisation"),
+        ];
+        for (beginning, word) in cases {
+            let text = oversized(beginning, 80 << 20).to_string();
+            assert!(text.starts_with("has 83886080 bytes, and this host takes modules of up to 67108864; "), "{text}");
+            assert!(text.contains(word) && !text.contains('\n'), "{beginning:?}: {text}");
+        }
+        let zeros = vec![0; MAX_MODULE_BYTES + 1];
+        assert_eq!(check(&zeros), Err(oversized(&[0; 10], zeros.len() as u64)));
     }
 
     #[test]

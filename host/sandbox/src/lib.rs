@@ -52,7 +52,7 @@ pub use engine::{Engine, EngineOptions};
 pub use error::{CallError, EngineError, LoadError};
 pub use features::allowed_features;
 pub use host::{CheckpointError, Host, KeyError, KeyInfo, RecordError, StateError};
-pub use kind::recognise;
+pub use kind::{MAX_MODULE_BYTES, oversized, recognise};
 pub use log::{Level, LogLine, harmless, inert};
 pub use module::{Exports, Module, Report, Usage, describe_limits};
 pub use needs::{CONTRACT, offered};

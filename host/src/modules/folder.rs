@@ -4,11 +4,13 @@
 //! the start for ever), and everything is judged on that handle: its kind, its size, its bytes and their hash. What was swapped between listing
 //! and opening is a different file with a different hash, and not approved.
 //!
-//! Bounds: [`MAX_FILES`] names, [`MAX_MODULE_BYTES`] a file, one file in memory at a time.
+//! Bounds: [`MAX_ENTRIES`] of the folder are walked through and [`MAX_FILES`] of the files looked at, [`MAX_MODULE_BYTES`] of each, one in memory at a time. Files that
+//! an operator has decided about come before all others ([`always`]): whoever fills the folder takes none of them out of service.
 
 use super::{Listing, ModuleState, PINS, bundled};
 use crate::config::Config;
 use rustix::fs::OFlags;
+use sluice_sandbox::oversized;
 use std::{
     collections::BTreeSet,
     fs,
@@ -18,9 +20,13 @@ use std::{
 };
 
 /// The largest file that is read: connectors written in Python or JavaScript have 12 to 18 MiB.
-pub const MAX_MODULE_BYTES: u64 = 64 << 20;
-/// Files of one folder that are looked at.
+pub const MAX_MODULE_BYTES: u64 = sluice_sandbox::MAX_MODULE_BYTES as u64;
+/// Files of one folder that are looked at, besides those that an operator has decided about.
 const MAX_FILES: usize = 1_000;
+/// Entries of one folder that are walked through, whatever they are: a look a second must stay cheap.
+const MAX_ENTRIES: usize = 20_000;
+/// Bytes of a file that is too large from which it is told what it is.
+const BEGINNING: u64 = 4096;
 
 /// One instance, or one file that is none.
 pub struct Named {
@@ -44,18 +50,19 @@ pub struct Found {
     pub ours: bool,
 }
 
-/// Lists the folder, by name: what the settings name, and every file that looks like a module. A folder that is not there is empty; one that cannot
-/// be read is one line, and what the settings name is looked for all the same.
-pub fn names(config: &Config) -> Vec<Named> {
-    let mut all: Vec<Named> = Vec::new();
-    let mut files = BTreeSet::new();
-    if let Err(why) = list(&config.modules, &mut files) {
-        all.push(folder_line(config, why));
-    }
-    if files.len() == MAX_FILES {
-        let why = format!("more than {MAX_FILES} modules: the rest is not looked at; take out what is not used");
-        all.push(folder_line(config, why));
-    }
+/// Files that are looked at whatever else lies in the folder: of the instances that the settings name, that are approved, or that ship.
+#[must_use]
+pub fn always(config: &Config, approved: &BTreeSet<String>) -> BTreeSet<String> {
+    let named = config.connectors.iter().map(|(name, settings)| settings.module.clone().unwrap_or_else(|| format!("{name}.wasm")));
+    let files = approved.iter().map(String::as_str).chain(PINS.iter().map(|(name, _)| *name)).map(|name| format!("{name}.wasm"));
+    named.chain(files).collect()
+}
+
+/// Lists the folder, by name: what the settings name, and every file that looks like a module, `first` those that are [`always`] looked at. A folder
+/// that is not there is empty; one that cannot be read is one line, and what the settings name is looked for all the same.
+pub fn names(config: &Config, first: &BTreeSet<String>) -> Vec<Named> {
+    let (files, troubles) = files(&config.modules, first);
+    let mut all: Vec<Named> = troubles.into_iter().map(|why| folder_line(config, why)).collect();
     // An instance is a name and a file; several instances may share a file.
     for (name, settings) in &config.connectors {
         let file = settings.module.clone().unwrap_or_else(|| format!("{name}.wasm"));
@@ -73,23 +80,43 @@ pub fn names(config: &Config) -> Vec<Named> {
     all
 }
 
-fn list(folder: &Path, files: &mut BTreeSet<String>) -> Result<(), String> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(e) => return Err(format!("the modules folder cannot be read: {e}")),
-    };
-    for entry in entries {
-        let name = entry.map_err(|e| format!("the modules folder cannot be listed to its end: {e}"))?.file_name();
-        let name = name.to_string_lossy();
-        if name.to_ascii_lowercase().ends_with(".wasm") {
-            files.insert(name.into_owned());
+/// The files that are looked at, and what the operator is to know of the others.
+pub fn files(folder: &Path, first: &BTreeSet<String>) -> (BTreeSet<String>, Vec<String>) {
+    let (mut others, mut troubles) = (BTreeSet::new(), Vec::new());
+    match fs::read_dir(folder) {
+        Ok(entries) => {
+            for (at, entry) in entries.enumerate() {
+                if at == MAX_ENTRIES {
+                    troubles.push(format!(
+                        "the modules folder has more than {MAX_ENTRIES} entries: what comes after them is not looked at; take out what is no module"
+                    ));
+                    break;
+                }
+                let name = match entry {
+                    Ok(entry) => entry.file_name().to_string_lossy().into_owned(),
+                    Err(e) => {
+                        troubles.push(format!("the modules folder cannot be listed to its end: {e}"));
+                        break;
+                    }
+                };
+                if name.to_ascii_lowercase().ends_with(".wasm") && !first.contains(&name) {
+                    others.insert(name);
+                }
+            }
         }
-        if files.len() == MAX_FILES {
-            break;
-        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        Err(e) => troubles.push(format!("the modules folder cannot be read: {e}")),
     }
-    Ok(())
+    if let Some(over) = others.len().checked_sub(MAX_FILES).filter(|over| *over > 0) {
+        troubles.push(format!(
+            "{over} modules more than {MAX_FILES}, besides those that are approved, pinned or named in the settings: these, the last by name, are not \
+             looked at; take out what is not used"
+        ));
+    }
+    // Wherever in the folder they stand.
+    let mut files: BTreeSet<String> = first.iter().filter(|name| fs::symlink_metadata(folder.join(name)).is_ok()).cloned().collect();
+    files.extend(others.into_iter().take(MAX_FILES));
+    (files, troubles)
 }
 
 /// A file that the settings do not name: an instance called like it, unless that cannot be.
@@ -137,7 +164,7 @@ pub struct Standing {
 /// Looks at every file of the folder: can it be read, is it a whole component, is it pinned? Nothing is compiled. Blocks on the disk.
 #[must_use]
 pub fn stand(config: &Config) -> Vec<Standing> {
-    let judged = names(config).into_iter().filter_map(|named| look(config, named)).map(|found| {
+    let judged = names(config, &always(config, &BTreeSet::new())).into_iter().filter_map(|named| look(config, named)).map(|found| {
         let Listing { name, file, sha256, mut state, mut line, .. } = found.listing;
         let pinned = sha256.as_deref().is_some_and(|hash| {
             let own = config.connectors.get(&name).and_then(|c| c.sha256.as_deref());
@@ -174,7 +201,11 @@ fn open(config: &Config, named: Named) -> Found {
         Ok(bytes) => bytes,
         Err(Unreadable::Missing) => {
             listing.state = ModuleState::Missing;
-            listing.line = format!("not in {}; `cargo xtask build` makes the bundled ones", config.modules.display());
+            let (folder, name) = (config.modules.display(), &listing.name);
+            // What ships is there after a build; the name of anything else is only in the settings.
+            let ships = PINS.iter().any(|(ships, _)| ships == name);
+            let advice = if ships { "`cargo xtask build` makes it" } else { "put it there" };
+            listing.line = format!("{} is not in {folder}: {advice}, or take [connectors.{name}] out of the settings", listing.file);
             return Found { listing, bytes: None, ours: true };
         }
         Err(Unreadable::Other(why)) => {
@@ -213,14 +244,15 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Unreadable> {
     if !meta.is_file() {
         return Err(not_regular());
     }
-    let too_large = |size: u64| other(format!("{size} bytes; a module has at most {MAX_MODULE_BYTES}"));
     if meta.len() > MAX_MODULE_BYTES {
-        return Err(too_large(meta.len()));
+        let mut beginning = Vec::new();
+        file.take(BEGINNING).read_to_end(&mut beginning).map_err(|e| other(format!("cannot be read: {e}")))?;
+        return Err(other(oversized(&beginning, meta.len()).to_string()));
     }
     let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or_default());
     file.take(MAX_MODULE_BYTES + 1).read_to_end(&mut bytes).map_err(|e| other(format!("cannot be read: {e}")))?;
     if bytes.len() as u64 > MAX_MODULE_BYTES {
-        return Err(too_large(bytes.len() as u64));
+        return Err(other(oversized(&bytes, bytes.len() as u64).to_string()));
     }
     if bytes.is_empty() {
         return Err(other("an empty file: the copy was cut off, or is still going on; copy it again".to_owned()));

@@ -154,6 +154,8 @@ struct Shelf {
     config: Arc<Config>,
     connectors: BTreeMap<String, Arc<Connector>>,
     listing: Arc<[Listing]>,
+    /// Files that are looked at whatever else lies in the folder.
+    always: Arc<BTreeSet<String>>,
 }
 
 /// The connectors that can run, and the listing of everything that was found.
@@ -230,6 +232,11 @@ impl Catalogue {
 
     fn shelf(&self) -> Arc<Shelf> {
         self.shelf.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Files that are looked at whatever else lies in the folder.
+    fn always(&self) -> Arc<BTreeSet<String>> {
+        self.shelf().always.clone()
     }
 
     /// The connector of that name, when it can run.
@@ -316,7 +323,11 @@ async fn sweep(workshop: Workshop<'_>, listing: Option<&[Listing]>, copies: Copi
 async fn fill(config: Arc<Config>, workshop: Workshop<'_>, copies: &Copies, before: Option<&Shelf>, change: &Change<'_>) -> Shelf {
     let mut connectors = BTreeMap::new();
     let mut listing = Vec::new();
-    let named = blocking(&config, folder::names).await.unwrap_or_default();
+    // Where the store fails, each line says so.
+    let approved = workshop.store.approved_names().await.unwrap_or_default();
+    let always = Arc::new(folder::always(&config, &approved));
+    let first = always.clone();
+    let named = blocking(&config, move |config| folder::names(config, &first)).await.unwrap_or_default();
     for named in named {
         let (name, file) = (named.name.clone(), named.file.clone());
         let old = before.and_then(|shelf| shelf.connectors.get(&name));
@@ -340,7 +351,7 @@ async fn fill(config: Arc<Config>, workshop: Workshop<'_>, copies: &Copies, befo
         connectors.extend(connector.map(|connector| (name, connector)));
         listing.push(line);
     }
-    Shelf { config, connectors, listing: listing.into() }
+    Shelf { config, connectors, listing: listing.into(), always }
 }
 
 async fn blocking<T: Send + 'static>(config: &Arc<Config>, work: impl FnOnce(&Config) -> T + Send + 'static) -> Option<T> {

@@ -19,8 +19,6 @@ use tokio_util::sync::CancellationToken;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Between two looks while something was not at rest.
 const SETTLES: Duration = Duration::from_millis(400);
-/// Names that are looked at; the folder's reader has its own, lower bound and says so.
-const MOST: usize = 4_000;
 
 /// What tells one state of a file from another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +31,8 @@ struct Stamp {
 
 /// The stamp of what was never read: no file has it.
 const UNREAD: Stamp = Stamp { inode: 0, size: u64::MAX, modified: (0, 0), changed: (0, 0) };
+/// The stamp of a name that cannot be looked up: that it is there is all that is known.
+const NAMELESS: Stamp = Stamp { inode: 0, size: 0, modified: (0, 0), changed: (0, 0) };
 
 type Look = BTreeMap<String, Stamp>;
 
@@ -59,24 +59,20 @@ fn compare(used: Option<&Look>, last: &Look, now: &Look) -> Seen {
     seen
 }
 
-fn look(folder: &Path) -> Look {
-    let mut all = Look::new();
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten().take(MOST) {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if !name.to_ascii_lowercase().ends_with(".wasm") {
-            continue;
-        }
+/// The files that a reading would look at.
+fn look(folder: &Path, always: &BTreeSet<String>) -> Look {
+    let stamp = |name: &str| {
         // Of the name itself: a link is looked at, never its target.
-        let Ok(meta) = fs::symlink_metadata(entry.path()) else { continue };
-        let stamp = Stamp {
+        let Ok(meta) = fs::symlink_metadata(folder.join(name)) else { return NAMELESS };
+        Stamp {
             inode: meta.ino(),
             size: meta.len(),
             modified: (meta.mtime(), meta.mtime_nsec()),
             changed: (meta.ctime(), meta.ctime_nsec()),
-        };
-        all.insert(name, stamp);
-    }
-    all
+        }
+    };
+    let (files, _) = super::folder::files(folder, always);
+    files.into_iter().map(|name| (name.clone(), stamp(&name))).collect()
 }
 
 /// Reads the folder again whenever something in it has changed and come to rest, until `stop`.
@@ -84,16 +80,16 @@ pub async fn watch(app: Arc<App>, stop: CancellationToken) {
     let folder = Arc::new(app.config.modules.clone());
     // What the start read may have changed since, or gone: the folder is read again whatever the first look sees.
     let mut used = None;
-    let first = folder.clone();
-    let mut last = tokio::task::spawn_blocking(move || look(&first)).await.unwrap_or_default();
+    let (first, always) = (folder.clone(), app.modules.always());
+    let mut last = tokio::task::spawn_blocking(move || look(&first, &always)).await.unwrap_or_default();
     let mut wait = SETTLES;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(wait) => {}
         }
-        let folder = folder.clone();
-        let Ok(now) = tokio::task::spawn_blocking(move || look(&folder)).await else { continue };
+        let (folder, always) = (folder.clone(), app.modules.always());
+        let Ok(now) = tokio::task::spawn_blocking(move || look(&folder, &always)).await else { continue };
         let seen = compare(used.as_ref(), &last, &now);
         wait = if seen.restless.is_empty() { LOOK_EVERY } else { SETTLES };
         if seen.read {
