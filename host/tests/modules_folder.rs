@@ -228,6 +228,10 @@ async fn compiled_code_of_what_is_gone_goes_too() {
     place.stop().await;
 }
 
+fn flood(place: &Place, numbers: std::ops::Range<usize>) {
+    numbers.for_each(|n| fs::write(place.file(&format!("a{n:04}.wasm")), "x").unwrap());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_files_takes_nothing_that_is_approved_out_of_service() {
     let mut place = Place::new();
@@ -238,15 +242,13 @@ async fn a_flood_of_files_takes_nothing_that_is_approved_out_of_service() {
         place.decide(Verb::Approve, &place.asked(name)).await.unwrap();
     }
     place.stop().await;
-    let flood = |numbers: std::ops::Range<usize>| numbers.for_each(|n| fs::write(place.file(&format!("a{n:04}.wasm")), "x").unwrap());
     // Exactly as many as are looked at.
-    flood(0..1_000);
+    flood(&place, 0..1_000);
     let app = place.start().await;
     assert_eq!(app.modules.listing().len(), 1_002);
     assert!(app.modules.listed("(folder)").is_none(), "{:?}", app.modules.listed("(folder)"));
     place.stop().await;
-    let flood = |numbers: std::ops::Range<usize>| numbers.for_each(|n| fs::write(place.file(&format!("a{n:04}.wasm")), "x").unwrap());
-    flood(1_000..4_500);
+    flood(&place, 1_000..4_500);
     let app = place.watched().await;
     assert_eq!(app.modules.listing().len(), 1_003);
     assert!(place.listed("(folder)").line.starts_with("3500 modules more than 1000, besides"), "{:?}", place.listed("(folder)"));
