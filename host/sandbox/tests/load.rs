@@ -237,6 +237,39 @@ async fn compiled_code_of_another_key_or_another_component_is_not_loaded() {
     assert!(!engine.load(&second_bytes).await.unwrap().from_cache());
 }
 
+/// Lower-case hex of the component's hash, as it stands in the name of its file.
+fn hash(module: &sluice_sandbox::Module) -> String {
+    module.hash().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[tokio::test]
+async fn compiled_code_has_a_bound_and_strangers_make_room_for_what_is_approved() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Engine::new(options(Some(folder.path()))).unwrap();
+    let small = engine.load(&syncing("")).await.unwrap();
+    let name = cache_file(folder.path()).file_name().unwrap().to_str().unwrap().to_owned();
+    // A stranger's, as large as all of it together may be; it takes no disk.
+    let stranger = "ab".repeat(32);
+    let large = folder.path().join(name.replace(&hash(&small), &stranger));
+    std::fs::File::create(&large).unwrap().set_len((2 << 30) - 4096).unwrap();
+    let bytes = syncing("(drop (call $now))");
+    for _ in 0..2 {
+        assert!(!engine.load(&bytes).await.unwrap().from_cache(), "there is no room, and nothing is taken away for a stranger");
+    }
+    assert!(large.exists() && engine.load(&syncing("")).await.unwrap().from_cache());
+    // Somebody said yes to it.
+    let all = |hashes: &[&String]| hashes.iter().map(|hash| (*hash).clone()).collect::<std::collections::BTreeSet<String>>();
+    let (mine, other) = (hash(&engine.load(&bytes).await.unwrap()), hash(&small));
+    engine.tidy(all(&[&mine, &other]), Some(all(&[&stranger]))).await.unwrap();
+    assert!(!large.exists(), "over the bound with what is approved, so it goes");
+    std::fs::File::create(&large).unwrap().set_len((2 << 30) - 4096).unwrap();
+    assert!(!engine.load(&bytes).await.unwrap().from_cache());
+    assert!(engine.load(&bytes).await.unwrap().from_cache() && !large.exists(), "what is approved takes a stranger's place");
+    // What nobody names goes.
+    engine.tidy(all(&[&other]), Some(all(&[]))).await.unwrap();
+    assert!(!engine.load(&bytes).await.unwrap().from_cache() && engine.load(&syncing("")).await.unwrap().from_cache());
+}
+
 /// The test below, in a process of its own that has little address space.
 #[tokio::test]
 async fn in_a_narrow_process() {
