@@ -187,7 +187,7 @@ fn a_running_host_carries_decisions_out() {
     let first = Stranger::default().build();
     place.put("fit.wasm", &first);
     let began = Instant::now();
-    while done(&place, &["modules", "list"]).as_array().unwrap().is_empty() {
+    while done(&place, &["modules", "list"]).as_array().unwrap().iter().all(|row| row["state"] == "examining") {
         assert!(began.elapsed() < Duration::from_secs(60), "the file is not seen");
         std::thread::sleep(Duration::from_millis(100));
     }
@@ -197,7 +197,7 @@ fn a_running_host_carries_decisions_out() {
 
     let second = Stranger { version: "2.0.0", paths: "\"/steps\", \"/heart\"", ..Stranger::default() }.build();
     place.put("fit.wasm", &second);
-    let shown = until(&place, |l| l["waiting"].is_object());
+    let shown = until(&place, |l| l["waiting"].is_object() && l["waiting"]["state"] != "examining");
     assert_eq!((shown["state"].as_str(), shown["waiting"]["state"].as_str()), (Some("running"), Some("pending")), "{shown}");
     assert_eq!(shown["waiting"]["difference"][0], "may now send GET https://api.fit.example/heart");
     let list = done(&place, &["modules", "list"]);
@@ -233,6 +233,18 @@ fn a_running_host_carries_decisions_out() {
     assert_eq!((now["state"].as_str(), now["sha256"].as_str()), (Some("missing"), None));
     assert!(!place.file("fit.wasm").exists());
     assert!(not_done(&place, &["modules", "remove", "fit"]).contains("there is no module fit; in the folder are: none"));
+}
+
+#[test]
+fn a_yes_without_a_host_says_what_it_waits_for() {
+    let place = Place::new();
+    let bytes = Stranger::default().build_sleeping(1_500);
+    place.put("fit.wasm", &bytes);
+    let output = run(&place, &["modules", "approve", &format!("fit@{}", &hash(&bytes)[..12])]);
+    let (said, told) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(output.status.success() && said.starts_with("fit: running, Fit 1.0.0"), "{said}{told}");
+    assert!(told.contains("what is new in it is compiled first"), "{told}");
+    assert!(told.contains("fit: being examined for") && told.contains("it is compiled, and asked what it is"), "{told}");
 }
 
 #[test]

@@ -4,7 +4,11 @@
 mod modules_support;
 
 use modules_support::*;
-use sluice::{link, modules::Verb, runs::Scheduler};
+use sluice::{
+    config, link,
+    modules::{self, Ended, Verb},
+    runs::Scheduler,
+};
 use sluice_model::ConnectionId;
 use sluice_store::{NewUser, RunOutcome, RunView};
 use sluice_vault::Secret;
@@ -83,8 +87,81 @@ async fn a_version_whose_first_run_crashes_gives_way_to_the_one_before() {
     assert!(trial(app.store.approvals("fit").await.unwrap()));
     run_now(&place, connection).await;
     runs_of(&place, connection, |runs| runs.first().is_some_and(|r| r.connector_version == "1.2.0")).await;
-    assert!(!trial(app.store.approvals("fit").await.unwrap()));
+    let began = Instant::now();
+    while trial(app.store.approvals("fit").await.unwrap()) {
+        assert!(began.elapsed() < Duration::from_secs(30), "a run has ended well");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     scheduler.stop().await.unwrap();
+    place.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trial_that_ended_well_stays_ended_whatever_was_set_meanwhile() {
+    let mut place = Place::new();
+    place.put("fit.wasm", &Stranger::default().build());
+    let app = place.watched().await;
+    place.decide(Verb::Approve, &place.asked("fit")).await.unwrap();
+    place.put("fit.wasm", &Stranger { version: "1.1.0", ..Stranger::default() }.build());
+    place.until("fit", |l| l.version.as_deref() == Some("1.1.0")).await;
+    let began = app.modules.get("fit").unwrap();
+    place.settings("[connectors.fit.schedule]\nevery = \"3h\"\n");
+    assert_eq!(config::reload(&app).await.unwrap().connectors, ["fit"]);
+    let later = app.modules.get("fit").unwrap();
+    // A run of each: the one that began before the settings changed ends well, a later one crashes.
+    modules::ended(&app, &began, Ended::Well).expect("it is on trial").await.unwrap();
+    modules::ended(&app, &later, Ended::Crashed("much later")).expect("nobody has told this one").await.unwrap();
+    assert_eq!(app.modules.get("fit").unwrap().manifest.version, "1.1.0");
+    let log = place.audited().await;
+    assert!(log.iter().all(|line| line.starts_with("module-approved")), "{log:?}");
+    place.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pinned_bytes_are_on_no_trial() {
+    let mut place = Place::new();
+    let first = Stranger::default().build();
+    let bad = Stranger { version: "1.1.0", sync: "unreachable", ..Stranger::default() }.build();
+    let pin = |bytes: &[u8]| format!("[connectors.fit]\nsha256 = \"{}\"\n", hash(bytes));
+    place.put("fit.wasm", &first);
+    let app = place.start().await;
+    let connection = link(&place).await;
+    // From one pin to another, as an operator does it.
+    place.settings(&pin(&first));
+    config::reload(&app).await.unwrap();
+    place.stop().await;
+    place.put("fit.wasm", &bad);
+    place.settings(&pin(&bad));
+    for _ in 0..2 {
+        let app = place.start().await;
+        assert!(app.store.approvals("fit").await.unwrap().iter().all(|a| !a.on_trial));
+        let scheduler = Scheduler::start(app.clone()).await.unwrap();
+        run_now(&place, connection).await;
+        let crashed = |r: &RunView| r.connector_version == "1.1.0" && r.failure_code.as_deref() == Some("TRAP");
+        runs_of(&place, connection, |runs| runs.first().is_some_and(crashed)).await;
+        scheduler.stop().await.unwrap();
+        let serves = app.modules.get("fit").unwrap();
+        assert!(modules::ended(&app, &serves, Ended::Crashed("again")).is_none());
+        assert!(runs(&place.listed("fit")) && place.listed("fit").waiting.is_none(), "{:?}", place.listed("fit"));
+        place.stop().await;
+    }
+    place.start().await;
+    assert!(!place.audited().await.iter().any(|line| line.starts_with("module-rolled-back")));
+    place.stop().await;
+
+    // Pinned while it is on trial, it is on trial no longer, nor when the pin is gone.
+    let mut place = Place::new();
+    place.put("fit.wasm", &first);
+    let app = place.watched().await;
+    place.decide(Verb::Approve, &place.asked("fit")).await.unwrap();
+    place.put("fit.wasm", &bad);
+    place.until("fit", |l| l.version.as_deref() == Some("1.1.0")).await;
+    let began = app.modules.get("fit").unwrap();
+    place.settings(&pin(&bad));
+    config::reload(&app).await.unwrap();
+    modules::ended(&app, &began, Ended::Crashed("pinned meanwhile")).expect("it began on trial").await.unwrap();
+    assert_eq!(app.modules.get("fit").unwrap().manifest.version, "1.1.0");
+    assert!(app.store.approvals("fit").await.unwrap().iter().all(|a| !a.on_trial));
     place.stop().await;
 }
 
@@ -141,6 +218,56 @@ async fn whoever_waits_for_a_connector_runs_as_soon_as_it_is_there() {
     let app = place.start().await;
     let scheduler = Scheduler::start(app.clone()).await.unwrap();
     runs_of(&place, connection, ran).await;
+    scheduler.stop().await.unwrap();
+    place.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crashed_first_run_is_over_while_the_version_before_is_still_loaded() {
+    let mut place = Place::new();
+    // It takes three seconds to load.
+    place.put("fit.wasm", &Stranger::default().build_sleeping(1_500));
+    let app = place.watched().await;
+    let connection = link(&place).await;
+    let scheduler = Scheduler::start(app.clone()).await.unwrap();
+    runs_of(&place, connection, |runs| runs.len() == 1).await;
+    place.put("fit.wasm", &Stranger { version: "1.1.0", sync: "unreachable", ..Stranger::default() }.build());
+    place.until("fit", |l| l.version.as_deref() == Some("1.1.0")).await;
+    run_now(&place, connection).await;
+    runs_of(&place, connection, |runs| runs.first().is_some_and(|r| r.connector_version == "1.1.0")).await;
+    assert_eq!(app.modules.get("fit").unwrap().manifest.version, "1.1.0", "its run waited until the version before was back");
+    place.until("fit", |l| runs(l) && l.version.as_deref() == Some("1.0.0")).await;
+    scheduler.stop().await.unwrap();
+    place.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn going_back_wakes_whoever_waits_for_a_connector_that_cannot_be_loaded() {
+    let mut place = Place::new();
+    place.put("fit.wasm", &Stranger::default().build());
+    let app = place.watched().await;
+    let connection = link(&place).await;
+    let scheduler = Scheduler::start(app.clone()).await.unwrap();
+    runs_of(&place, connection, |runs| runs.first().is_some_and(|run| run.outcome == RunOutcome::Complete)).await;
+    let second = Stranger { version: "1.1.0", ..Stranger::default() }.build();
+    place.put("fit.wasm", &second);
+    place.until("fit", |l| l.version.as_deref() == Some("1.1.0")).await;
+    scheduler.stop().await.unwrap();
+    place.stop().await;
+    // Its copy is damaged, and its file is no longer there to mend it.
+    std::fs::write(place.copy(&second), b"damaged").unwrap();
+    place.put("fit.wasm", b"of no use");
+    let app = place.watched().await;
+    let scheduler = Scheduler::start(app.clone()).await.unwrap();
+    assert!(app.modules.get("fit").is_none(), "{:?}", place.listed("fit"));
+    run_now(&place, connection).await;
+    runs_of(&place, connection, |runs| runs.first().is_some_and(|run| run.failure_code.as_deref() == Some("NO_CONNECTOR"))).await;
+    let due = app.store.connection(connection).await.unwrap().unwrap().next_due.unwrap();
+    assert!(due > app.now() + 10 * 60_000, "it looks again in a quarter of an hour");
+    let back = place.decide(Verb::Rollback, "fit").await.unwrap();
+    assert_eq!(back.version.as_deref(), Some("1.0.0"));
+    let came = |run: &RunView| run.outcome == RunOutcome::Complete && run.connector_version == "1.0.0";
+    runs_of(&place, connection, |runs| runs.first().is_some_and(came)).await;
     scheduler.stop().await.unwrap();
     place.stop().await;
 }

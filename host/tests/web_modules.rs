@@ -30,6 +30,10 @@ fn put(host: &Host, name: &str, bytes: &[u8]) {
 }
 
 async fn until(host: &Host, name: &str, is: impl Fn(&Listing) -> bool) -> Listing {
+    until_seen(host, name, |listing| !listing.is_examined() && is(listing)).await
+}
+
+async fn until_seen(host: &Host, name: &str, is: impl Fn(&Listing) -> bool) -> Listing {
     let began = Instant::now();
     loop {
         if let Some(listing) = host.app.modules.listed(name).filter(|l| is(l)) {
@@ -200,6 +204,26 @@ async fn each_decision_does_what_its_page_says() {
             "owner module-removed fit"
         ]
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_being_examined_is_shown_as_that_and_nobody_is_asked_about_it() {
+    let (host, mut owner, _watching) = watched().await;
+    let bytes = Stranger::default().build_sleeping(1_500);
+    put(&host, "fit.wasm", &bytes);
+    until_seen(&host, "fit", |l| l.examined_for_ms.is_some()).await;
+    for path in ["/modules", "/modules/fit"] {
+        let page = owner.get(path).await.body;
+        for part in ["Being examined", "being examined for", "it is compiled, and asked what it is", "http-equiv=\"refresh\""] {
+            assert!(page.contains(part), "{path}: {part}: {page}");
+        }
+        assert!(!page.contains("Approve…"), "{page}");
+    }
+    assert_eq!(owner.get(&format!("/modules/fit/approve?hash={}", hash(&bytes))).await.status, StatusCode::CONFLICT);
+    let home = owner.get("/").await.body;
+    assert!(!home.contains("fit.wasm") && !home.contains("waits for your approval"), "nothing is wrong, and nobody is asked yet: {home}");
+    until(&host, "fit", pends).await;
+    assert!(!owner.get("/modules").await.body.contains("http-equiv=\"refresh\""));
 }
 
 #[tokio::test(flavor = "multi_thread")]

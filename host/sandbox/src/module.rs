@@ -244,21 +244,32 @@ impl Module {
 
     /// The same with what it used, of the two calls the dearer in each respect: each has limits of its own, [`describe_limits`].
     pub async fn described(&self) -> (Result<String, CallError>, Usage) {
-        let (first, usage) = self.describe_once().await;
+        self.described_in(&describe_limits()).await
+    }
+
+    /// As [`Module::describe`], with so many milliseconds by the clock for each of the two answers: for whoever waits for it beside others.
+    ///
+    /// # Errors
+    /// As [`Module::describe`].
+    pub async fn describe_within(&self, wall_ms: u64) -> Result<String, CallError> {
+        self.described_in(&Limits { wall_ms, ..describe_limits() }).await.0
+    }
+
+    async fn described_in(&self, limits: &Limits) -> (Result<String, CallError>, Usage) {
+        let (first, usage) = self.describe_once(limits).await;
         let first = match first {
             Ok(first) => first,
             Err(error) => return (Err(error), usage),
         };
-        let (second, more) = self.describe_once().await;
+        let (second, more) = self.describe_once(limits).await;
         let same = second.and_then(|second| if second == first { Ok(first) } else { Err(CallError::Changing) });
         (same, usage.or(&more))
     }
 
-    async fn describe_once(&self) -> (Result<String, CallError>, Usage) {
-        let limits = describe_limits();
+    async fn describe_once(&self, limits: &Limits) -> (Result<String, CallError>, Usage) {
         let nobody = Box::new(Nobody::new(FIXED_TIME_MS));
-        let state = State::new(Entry::Describe, nobody, &limits, self.0.shared.max_memory_bytes);
-        let performed = call::perform(self, Entry::Describe, state, &limits).await;
+        let state = State::new(Entry::Describe, nobody, limits, self.0.shared.max_memory_bytes);
+        let performed = call::perform(self, Entry::Describe, state, limits).await;
         let text = performed.result.and_then(|answer| match answer {
             Answer::Text(text) if text.len() as u64 <= MANIFEST => Ok(text),
             Answer::Text(text) => Err(CallError::Limit { name: "manifest-bytes", limit: MANIFEST, used: text.len() as u64 }),

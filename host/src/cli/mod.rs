@@ -6,6 +6,7 @@
 mod apps;
 mod audit;
 pub(crate) mod compile;
+mod compiling;
 mod connect;
 mod connections;
 mod doctor;

@@ -1,7 +1,7 @@
 //! `sluice modules list | show | approve | refuse | rollback | remove`.
 
 use super::{
-    CliError, Outcome, print_json,
+    CliError, Outcome, compiling, print_json,
     table::{Align, layout},
     terminal::{duration, inert, local_time, print},
 };
@@ -67,7 +67,7 @@ pub enum ModulesCommand {
 }
 
 pub async fn run(command: ModulesCommand, config: Config) -> Outcome {
-    let client = Client::open(config, false).await?;
+    let client = compiling::opened(config).await?;
     let result = match command {
         ModulesCommand::List { json } => list(&client, json).await,
         ModulesCommand::Show { name, json } => show(&client, &name, json).await,
@@ -107,7 +107,7 @@ async fn list(client: &Client, json: bool) -> Result<(), CliError> {
 async fn decide(client: &Client, verb: Verb, which: &str, json: bool) -> Result<(), CliError> {
     let (name, hash) = named(which);
     let asked = ModuleDecision { verb, name: name.to_owned(), hash: hash.map(str::to_owned) };
-    let now: Value = client.post_long("/v1/modules/decision", &asked).await?;
+    let now: Value = compiling::told(client, name, client.post_long("/v1/modules/decision", &asked)).await?;
     if json {
         return print_json(&now);
     }

@@ -43,7 +43,9 @@ pub async fn of_a_running_host(all: &mut Vec<Finding>, host: Client) {
     });
     for row in rows {
         let row = Row { name: inert(&row.name), file: inert(&row.file), ..row };
-        if row.state != "running" {
+        if row.state == "examining" {
+            all.push(Finding::warning("connectors", format!("{}: {}", row.file, row.line), "look again in a while: sluice modules list"));
+        } else if row.state != "running" {
             let next = row.command.unwrap_or_else(|| format!("put it right, or take {} out of the folder", row.file));
             all.push(Finding::warning("connectors", format!("{} is {}: {}", row.name, row.state, row.line), next));
         } else if let Some(waiting) = row.waiting {

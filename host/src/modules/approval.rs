@@ -6,10 +6,14 @@
 //! file, what was approved serves on, from its copy. Taking the file away takes the connector out of service.
 //!
 //! Order matters where a host can be killed: the copy is durable before the approval is, and the approval before anything runs.
+//!
+//! Nothing is compiled here: where it takes bytes that nobody has examined to say more, the judgement says which, and is made anew once that is known
+//! (`examine`).
 
 use super::{
     Listing, ModuleState, Waiting, Workshop, bundled,
     connector::{self, Connector, Prepared},
+    examine::{Examined, Examiner, Hand, Need, Said, UNSEEN},
     folder::Found,
     store_copy::{Copies, hex},
     words,
@@ -18,7 +22,6 @@ use crate::config::Config;
 use sluice_model::authority::Authority;
 use sluice_store::{Approval, ApprovalState, Candidate, Decided};
 use std::sync::Arc;
-use tokio::time::Instant;
 
 /// Letters of a hash that a command shows and takes.
 pub const SHOWN_HASH: usize = 12;
@@ -33,14 +36,55 @@ pub struct Bench<'a> {
     pub copies: &'a Copies,
     /// What ran before.
     pub old: Option<&'a Arc<Connector>>,
-    /// Until when files that nobody has said yes to are waited for.
-    pub patience: Option<Instant>,
+    /// What is known of bytes.
+    pub examiner: &'a Examiner,
+    /// What has just been examined.
+    pub hand: &'a Hand,
     /// Somebody's yes to the bytes of this hash.
     pub yes: Option<(&'a str, &'a Decided)>,
 }
 
-/// A line, and what runs under its name.
-pub type Judged = (Listing, Option<Arc<Connector>>);
+impl Bench<'_> {
+    /// What runs already, where it is these bytes.
+    fn same(&self, hash: &str) -> Option<&Arc<Connector>> {
+        self.old.filter(|old| hex(&old.module.hash()) == hash)
+    }
+
+    /// What is known of these bytes; none where they must be examined first.
+    fn said(&self, hash: &str, vouched: bool) -> Option<Result<Arc<Said>, String>> {
+        match (self.hand.get(hash), self.same(hash)) {
+            (Some(outcome), _) => Some(outcome.as_ref().map(|examined| examined.said.clone()).map_err(Clone::clone)),
+            (None, Some(old)) => Some(Ok(old.said.clone())),
+            (None, None) => self.examiner.known(hash, vouched),
+        }
+    }
+
+    /// Their compiled code, where it is at hand.
+    fn code(&self, hash: &str) -> Option<Examined> {
+        let old = || self.same(hash).map(|old| Examined { said: old.said.clone(), module: old.module.clone() });
+        self.hand.get(hash).and_then(|outcome| outcome.as_ref().ok().cloned()).or_else(old)
+    }
+}
+
+/// What becomes of an instance.
+pub struct Judged {
+    /// Its line.
+    pub listing: Listing,
+    /// What runs under its name.
+    pub connector: Option<Arc<Connector>>,
+    /// What must be examined before more can be said.
+    pub needs: Vec<Need>,
+}
+
+impl Judged {
+    fn row(listing: Listing) -> Self {
+        Self { listing, connector: None, needs: Vec::new() }
+    }
+
+    fn runs(listing: Listing, connector: Arc<Connector>) -> Self {
+        Self { listing, connector: Some(connector), needs: Vec::new() }
+    }
+}
 
 /// The command that says yes.
 #[must_use]
@@ -65,7 +109,7 @@ const PINNED: &str = "pinned in the settings";
 
 fn candidate(name: &str, hash: &str, prepared: &Prepared) -> Candidate {
     let authority = serde_json::to_string(prepared.grant.authority()).unwrap_or_default();
-    Candidate { name: name.to_owned(), hash: hash.to_owned(), version: prepared.manifest.version.clone(), authority }
+    Candidate { name: name.to_owned(), hash: hash.to_owned(), version: prepared.said.manifest.version.clone(), authority }
 }
 
 fn by(who: &str, reason: Option<&str>) -> Decided {
@@ -76,7 +120,7 @@ fn by(who: &str, reason: Option<&str>) -> Decided {
 pub async fn judge(bench: &Bench<'_>, found: Found) -> Judged {
     let Found { mut listing, bytes, ours } = found;
     if !ours || listing.state == ModuleState::Missing {
-        return (listing, None);
+        return Judged::row(listing);
     }
     let name = listing.name.clone();
     let pin = bench.config.connectors.get(&name).and_then(|c| c.sha256.clone());
@@ -85,7 +129,7 @@ pub async fn judge(bench: &Bench<'_>, found: Found) -> Judged {
         Err(error) => {
             listing.state = ModuleState::Refused;
             listing.line = format!("what was decided about it could not be read: {error}");
-            return (listing, None);
+            return Judged::row(listing);
         }
     };
     if pin.is_none() {
@@ -131,16 +175,19 @@ pub async fn judge(bench: &Bench<'_>, found: Found) -> Judged {
 /// New bytes: what do they say they are, and does anybody have to be asked?
 async fn consider(bench: &Bench<'_>, listing: Listing, served: Option<&Approval>, bytes: &[u8], yes: Option<Decided>) -> Judged {
     let (name, hash) = (listing.name.clone(), listing.sha256.clone().unwrap_or_default());
+    if let Err(error) = sluice_sandbox::recognise(bytes) {
+        return stay(bench, listing, served, error.to_string(), None).await;
+    }
     let bundled = bundled(&hash);
-    let prepare = connector::prepare(bench.config, bench.workshop, &name, bytes);
-    let prepared = match bench.patience.filter(|_| yes.is_none() && !bundled) {
-        Some(until) => tokio::time::timeout_at(until, prepare).await,
-        None => Ok(prepare.await),
+    let vouched = yes.is_some() || bundled;
+    let said = match bench.said(&hash, vouched) {
+        Some(Ok(said)) => said,
+        Some(Err(why)) => return stay(bench, listing, served, why, None).await,
+        None => return unseen(bench, listing, served, vouched).await,
     };
-    let prepared = match prepared {
-        Ok(Ok(prepared)) => prepared,
-        Ok(Err(why)) => return stay(bench, listing, served, why, None).await,
-        Err(_) => return later(bench, listing, served).await,
+    let prepared = match connector::prepare(bench.config, &name, &hash, &said) {
+        Ok(prepared) => prepared,
+        Err(why) => return stay(bench, listing, served, why, None).await,
     };
     let new = candidate(&name, &hash, &prepared);
     let before = served.map(|row| serde_json::from_str::<Authority>(&row.candidate.authority));
@@ -160,6 +207,8 @@ async fn consider(bench: &Bench<'_>, listing: Listing, served: Option<&Approval>
         }
         None => return wait(bench, listing, served, &prepared, new, more).await,
     };
+    let Some(examined) = bench.code(&hash) else { return unseen(bench, listing, served, true).await };
+    let prepared = (prepared, examined);
     adopt(bench, listing, served, bytes, prepared, new, who).await
 }
 
@@ -169,12 +218,14 @@ async fn adopt(
     mut listing: Listing,
     served: Option<&Approval>,
     bytes: &[u8],
-    prepared: Prepared,
+    (prepared, examined): (Prepared, Examined),
     new: Candidate,
     who: Decided,
 ) -> Judged {
-    let on_trial = served.is_some_and(|s| s.candidate.hash != new.hash);
-    let connector = match connector::finish(bench.config, bench.workshop, &new.name, prepared, on_trial).await {
+    let takes_over = served.is_some_and(|s| s.candidate.hash != new.hash);
+    let pinned = pinned(bench.config, &new.name);
+    let on_trial = takes_over && !pinned;
+    let connector = match connector::finish(bench.config, bench.workshop, &new.name, prepared, examined, on_trial).await {
         Ok(connector) => connector,
         Err(why) => return stay(bench, listing, served, why, None).await,
     };
@@ -189,11 +240,13 @@ async fn adopt(
     point("approve:before-record");
     let by = who.by.clone();
     let stores = served.and_then(|s| connector.grant.authority().stores_otherwise_than(&read(&s.candidate.authority)?));
-    if let Err(error) = bench.workshop.store.approve(new, who).await {
+    let store = bench.workshop.store;
+    let noted = if pinned { store.approve_for_good(new, who).await } else { store.approve(new, who).await };
+    if let Err(error) = noted {
         return stay(bench, listing, served, format!("its approval could not be written down: {error}"), None).await;
     }
     point("approve:after-record");
-    if let Some(served) = served.filter(|_| on_trial) {
+    if let Some(served) = served.filter(|_| takes_over) {
         tracing::info!(
             "{}: version {} takes over from {} (approved by {by}){}; runs under way end on the old one",
             listing.name,
@@ -203,7 +256,7 @@ async fn adopt(
         );
     }
     running(&mut listing, &connector, "");
-    (listing, Some(Arc::new(connector)))
+    Judged::runs(listing, Arc::new(connector))
 }
 
 /// New bytes that somebody must be asked about.
@@ -217,7 +270,7 @@ async fn wait(
 ) -> Judged {
     let authority = prepared.grant.authority();
     let command = command(&new.name, &new.hash);
-    let what = words::titled(&prepared.manifest.title, &prepared.manifest.version);
+    let what = words::titled(&prepared.said.manifest.title, &prepared.said.manifest.version);
     let version = new.version.clone();
     if let Err(error) = bench.workshop.store.note_pending(new).await {
         tracing::warn!("{}: that it waits could not be written down: {error}", listing.name);
@@ -227,7 +280,7 @@ async fn wait(
             let line = words::waits(&what, &listing.name, authority, Some(&more), &command);
             let mut new = Waiting::of(&listing, line);
             new.state = ModuleState::Pending;
-            new.compile_ms = Some(prepared.compile_ms());
+            new.compile_ms = Some(prepared.said.compile_ms);
             new.version = Some(version);
             new.difference = more;
             new.authority = authority.lines();
@@ -236,25 +289,42 @@ async fn wait(
         }
         None => {
             listing.state = ModuleState::Pending;
-            listing.compile_ms = Some(prepared.compile_ms());
+            listing.compile_ms = Some(prepared.said.compile_ms);
             listing.version = Some(version);
             listing.line = words::waits(&what, &listing.name, authority, None, &command);
             listing.authority = authority.lines();
             listing.command = Some(command);
-            (listing, None)
+            Judged::row(listing)
         }
     }
 }
 
-/// New bytes that take too long to look at for a start that others wait for.
-async fn later(bench: &Bench<'_>, mut listing: Listing, served: Option<&Approval>) -> Judged {
-    let line = "not looked at yet: compiling it takes a while, and goes on once the host serves".to_owned();
-    if served.is_some() {
-        return stay(bench, listing, served, line, None).await;
-    }
-    listing.state = ModuleState::Pending;
-    listing.line = line;
-    (listing, None)
+/// New bytes that nobody has examined. Where they are to serve in the place of others, those serve until then.
+async fn unseen(bench: &Bench<'_>, mut listing: Listing, served: Option<&Approval>, vouched: bool) -> Judged {
+    let Some(hash) = listing.sha256.clone() else { return Judged::row(listing) };
+    let need = need(&listing, hash, vouched);
+    let served = served.filter(|served| served.candidate.hash != need.hash);
+    let mut new = Waiting::of(&listing, UNSEEN.to_owned());
+    new.state = ModuleState::Examining;
+    let mut judged = match bench.old.filter(|_| vouched && served.is_none()) {
+        Some(old) => {
+            running(&mut listing, old, &format!(", until what is to serve in its place has been examined; {UNSEEN}"));
+            listing.waiting = Some(new);
+            Judged::runs(listing, old.clone())
+        }
+        None if served.is_some() => beside(bench, listing, served, new).await,
+        None => {
+            listing.state = ModuleState::Examining;
+            listing.line = UNSEEN.to_owned();
+            Judged::row(listing)
+        }
+    };
+    judged.needs.push(need);
+    judged
+}
+
+fn need(listing: &Listing, hash: String, vouched: bool) -> Need {
+    Need { name: listing.name.clone(), file: listing.file.clone(), hash, size: listing.size, vouched }
 }
 
 /// The file's bytes do not run: what served before goes on, or nothing does.
@@ -269,7 +339,7 @@ async fn stay(bench: &Bench<'_>, mut listing: Listing, served: Option<&Approval>
         listing.version = row.map(|r| r.candidate.version.clone());
         listing.authority = lines;
         listing.command = command;
-        return (listing, None);
+        return Judged::row(listing);
     }
     let mut new = Waiting::of(&listing, why);
     new.authority = lines;
@@ -289,67 +359,91 @@ fn read(text: &str) -> Option<Authority> {
 /// What was approved serves on, beside something that does not run.
 async fn beside(bench: &Bench<'_>, mut listing: Listing, served: Option<&Approval>, new: Waiting) -> Judged {
     listing.sha256 = served.map(|s| s.candidate.hash.clone());
-    let (mut listing, connector) = serve(bench, listing, served, None).await;
-    listing.line = match &connector {
+    let mut judged = serve(bench, listing, served, None).await;
+    let listing = &mut judged.listing;
+    listing.line = match &judged.connector {
         Some(_) => format!("{}, from its approved copy; the file in the folder: {}", listing.line, new.line),
         None => format!("{}; and the file in the folder: {}", listing.line, new.line),
     };
     listing.waiting = Some(new);
-    (listing, connector)
+    judged
 }
 
 /// Approved bytes: those that run already, or their copy, or (where the copy is no longer what it was) the same bytes from the folder.
 async fn serve(bench: &Bench<'_>, mut listing: Listing, row: Option<&Approval>, same: Option<&[u8]>) -> Judged {
-    let Some(row) = row else { return (listing, None) };
+    let Some(row) = row else { return Judged::row(listing) };
     let (name, hash) = (row.candidate.name.clone(), row.candidate.hash.clone());
-    let old = bench.old.filter(|old| hex(&old.module.hash()) == hash);
+    let old = bench.same(&hash);
     if let Some(old) = old
         && old.config == bench.config.connector(&name)
     {
         running(&mut listing, old, "");
-        return (listing, Some(old.clone()));
+        return Judged::runs(listing, old.clone());
     }
     match load(bench, &name, &hash, same, row).await {
-        Ok(connector) => {
+        Ok(Some(connector)) => {
             running(&mut listing, &connector, "");
-            (listing, Some(Arc::new(connector)))
+            Judged::runs(listing, Arc::new(connector))
+        }
+        Ok(None) => {
+            listing.sha256 = Some(hash);
+            unseen_approved(bench, listing, row).await
         }
         Err(why) => match old {
             // New settings that do not fit leave the connector as it was.
             Some(old) => {
                 running(&mut listing, old, &format!(", with its settings of before: {why}"));
-                (listing, Some(old.clone()))
+                Judged::runs(listing, old.clone())
             }
             None => {
                 listing.state = ModuleState::Refused;
                 listing.line = why;
-                (listing, None)
+                Judged::row(listing)
             }
         },
     }
 }
 
-async fn load(bench: &Bench<'_>, name: &str, hash: &str, same: Option<&[u8]>, row: &Approval) -> Result<Connector, String> {
+/// Approved bytes whose code is not at hand.
+async fn unseen_approved(bench: &Bench<'_>, mut listing: Listing, row: &Approval) -> Judged {
+    listing.version = Some(row.candidate.version.clone());
+    Box::pin(unseen(bench, listing, None, true)).await
+}
+
+/// A connector from approved bytes; none where they must be examined first.
+async fn load(bench: &Bench<'_>, name: &str, hash: &str, same: Option<&[u8]>, row: &Approval) -> Result<Option<Connector>, String> {
     let (copies, wanted, same) = (bench.copies.clone(), hash.to_owned(), same.map(<[u8]>::to_vec));
-    let bytes = tokio::task::spawn_blocking(move || match (copies.get(&wanted), same) {
-        (Ok(bytes), _) => Ok(bytes),
+    tokio::task::spawn_blocking(move || match (copies.get(&wanted), same) {
+        (Ok(_), _) => Ok(()),
         (Err(why), Some(same)) => {
             tracing::warn!("{why}; it is there, and copied again");
-            copies.put(&wanted, &same).map_err(|e| format!("its approved copy can't be written to the data folder: {e}"))?;
-            Ok(same)
+            copies.put(&wanted, &same).map_err(|e| format!("its approved copy can't be written to the data folder: {e}"))
         }
         (Err(why), None) => Err(why),
     })
     .await
     .map_err(|e| e.to_string())??;
-    let prepared = connector::prepare(bench.config, bench.workshop, name, &bytes).await?;
+    let Some(examined) = bench.code(hash) else { return bench.said(hash, true).map_or(Ok(None), |said| said.map(|_| None)) };
+    let prepared = connector::prepare(bench.config, name, hash, &examined.said)?;
     let seen = candidate(name, hash, &prepared);
     if row.state == ApprovalState::Approved && seen != row.candidate {
         // The operator's settings reach into authority (an address, say): the next version is compared with what holds now.
         let same = Decided { by: row.decided_by.clone().unwrap_or_default(), user: None, reason: row.reason.clone() };
         bench.workshop.store.approve(seen, same).await.map_err(|e| e.to_string())?;
     }
-    connector::finish(bench.config, bench.workshop, name, prepared, row.on_trial).await
+    let on_trial = row.on_trial && !ends_trial(bench, name, hash, row).await;
+    connector::finish(bench.config, bench.workshop, name, prepared, examined, on_trial).await.map(Some)
+}
+
+/// A pin says that these bytes run, whatever became of their first run.
+async fn ends_trial(bench: &Bench<'_>, name: &str, hash: &str, row: &Approval) -> bool {
+    if !row.on_trial || !pinned(bench.config, name) {
+        return false;
+    }
+    if let Err(error) = bench.workshop.store.end_trial(name, hash).await {
+        tracing::warn!("{name}: that its pinned version is on no trial could not be written down: {error}");
+    }
+    true
 }
 
 fn running(listing: &mut Listing, connector: &Connector, note: &str) {

@@ -1,10 +1,13 @@
 //! One connector, ready to run: compiled, its manifest read, its grant made, its metrics known to the store, its way out built.
 
-use super::Workshop;
+use super::{
+    Workshop,
+    examine::{Examined, Said},
+};
 use crate::config::{Config, ConnectorConfig};
 use sluice_gate::{Egress, EgressOptions};
 use sluice_model::{Grant, Manifest, manifest::AuthKind};
-use sluice_sandbox::{LoadError, Module};
+use sluice_sandbox::Module;
 use sluice_store::MetricIds;
 use std::sync::{Arc, atomic::AtomicBool};
 
@@ -28,6 +31,8 @@ pub struct Connector {
     pub settings: Vec<(String, String)>,
     /// The folder that relative secret files start at.
     pub base: std::path::PathBuf,
+    /// What its bytes said of themselves.
+    pub(super) said: Arc<Said>,
     /// It took over from another version, and no run of it has ended well yet.
     pub(super) on_trial: AtomicBool,
 }
@@ -46,23 +51,14 @@ impl Connector {
     }
 }
 
-/// A module that has said what it is; nothing of it is granted, and nothing of it stored.
+/// What bytes would be under these settings; nothing of it is granted, and nothing of it stored.
 pub struct Prepared {
-    /// What it declares.
-    pub manifest: Arc<Manifest>,
-    /// What it would do.
+    /// What they said.
+    pub said: Arc<Said>,
+    /// What they would do.
     pub grant: Arc<Grant>,
-    module: Module,
     config: ConnectorConfig,
     settings: Vec<(String, String)>,
-}
-
-impl Prepared {
-    /// How long compiling it took, ms.
-    #[must_use]
-    pub fn compile_ms(&self) -> u64 {
-        ms(self.module.compile_time())
-    }
 }
 
 /// Whole milliseconds.
@@ -70,47 +66,32 @@ pub fn ms(time: std::time::Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// From bytes to what they describe; the error is one line for the operator. Whoever describes itself in two ways would be approved for one and run
-/// by the other.
-pub async fn prepare(config: &Config, workshop: Workshop<'_>, name: &str, bytes: &[u8]) -> Result<Prepared, String> {
+/// What bytes described, held against the settings; the error is one line for the operator.
+pub fn prepare(config: &Config, name: &str, hash: &str, said: &Arc<Said>) -> Result<Prepared, String> {
     let settings_of = config.connector(name);
-    let module = workshop.engine.load_named(name, bytes).await.map_err(|e| unloaded(&e))?;
-    let silent = |e: sluice_sandbox::CallError| format!("`describe` did not answer: {e}");
-    let text = module.describe().await.map_err(silent)?;
-    if module.describe().await.map_err(silent)? != text {
-        return Err("it describes itself differently each time it is asked, so nobody can know what it would do: don't use it".to_owned());
-    }
-    let manifest = Manifest::parse(&text).map_err(|e| format!("its manifest is refused: {e}"))?;
-    let exports = module.exports();
-    if !exports.identity || !exports.source {
-        return Err("it exports no `identity` and `source`, so there is nothing this host could run".to_owned());
-    }
+    let manifest = &said.manifest;
     // A second instance of what ships needs no more than a table of its own in the settings.
-    let hash = super::store_copy::hex(&module.hash());
-    let bundled = config.connectors.contains_key(name) && super::bundled(&hash);
+    let bundled = config.connectors.contains_key(name) && super::bundled(hash);
     if !bundled {
-        check_name(&settings_of, name, &manifest)?;
+        check_name(&settings_of, name, manifest)?;
     }
-    check_used(&settings_of, name, &manifest)?;
-    let settings = settings(&settings_of, &manifest)?;
-    let grant = Arc::new(Grant::new(&manifest, &settings).map_err(|e| e.to_string())?);
-    Ok(Prepared { manifest: Arc::new(manifest), grant, module, config: settings_of, settings })
-}
-
-/// Why it could not be loaded, and which setting bounds that.
-fn unloaded(error: &LoadError) -> String {
-    let setting = match error {
-        LoadError::CompileLimit { name: "bytes of memory", .. } => "memory-mib",
-        LoadError::CompileLimit { name: "seconds of CPU", .. } => "cpu-s",
-        LoadError::CompileLimit { name: "seconds by the clock", .. } => "wall-s",
-        _ => return error.to_string(),
-    };
-    format!("{error}; the limit is {setting} under [compile] in plugins.toml")
+    check_used(&settings_of, name, manifest)?;
+    let settings = settings(&settings_of, manifest)?;
+    let grant = Arc::new(Grant::new(manifest, &settings).map_err(|e| e.to_string())?);
+    Ok(Prepared { said: said.clone(), grant, config: settings_of, settings })
 }
 
 /// From what was approved to a connector. The first thing that is stored of it (its metrics) is stored here.
-pub async fn finish(config: &Config, workshop: Workshop<'_>, name: &str, prepared: Prepared, on_trial: bool) -> Result<Connector, String> {
-    let Prepared { manifest, grant, module, config: settings_of, settings } = prepared;
+pub async fn finish(
+    config: &Config,
+    workshop: Workshop<'_>,
+    name: &str,
+    prepared: Prepared,
+    examined: Examined,
+    on_trial: bool,
+) -> Result<Connector, String> {
+    let Prepared { said, grant, config: settings_of, settings } = prepared;
+    let (manifest, module) = (said.manifest.clone(), examined.module);
     let egress = workshop
         .gate
         .egress(EgressOptions {
@@ -123,7 +104,7 @@ pub async fn finish(config: &Config, workshop: Workshop<'_>, name: &str, prepare
     let metrics = workshop.store.ensure_metrics(name, &manifest.metrics).await.map_err(|e| e.to_string())?;
     let base = config.file.parent().map(std::path::Path::to_path_buf).unwrap_or_default();
     let on_trial = AtomicBool::new(on_trial);
-    Ok(Connector { name: name.to_owned(), manifest, grant, module, egress, config: settings_of, metrics, settings, base, on_trial })
+    Ok(Connector { name: name.to_owned(), manifest, grant, module, egress, config: settings_of, metrics, settings, base, said, on_trial })
 }
 
 /// A file that says it is another connector takes nobody's place: keys and data go by the instance's name.

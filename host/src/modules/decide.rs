@@ -2,15 +2,20 @@
 //!
 //! A yes or no is to bytes: `NAME@HASH`, at least [`LEAST_HASH`] letters of it. It concerns what lies in the folder and waits, and it is read again
 //! while nothing else can change: if the file has been swapped since the operator read the line, the hash no longer fits and nothing happens.
+//!
+//! A decision concerns the name that it names. Where its bytes must be compiled first, that happens while others decide about others.
 
 use super::{
-    Change, Listing, ModuleState, Yes, approval,
+    Listing, ModuleState, approval,
+    back::{Why, go_back, is_pinned},
+    catalogue::{Change, Restless, Yes},
+    examine::Hand,
     folder::{self, Unreadable},
     store_copy, words,
 };
 use crate::app::App;
 use sluice_store::{ApprovalState, Candidate, Decided, StoreError};
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 /// Letters of a hash that say which bytes are meant.
 const LEAST_HASH: usize = 8;
@@ -68,26 +73,44 @@ fn refused<T>(why: impl Into<String>) -> Result<T, DecisionError> {
     Err(DecisionError::Refused(why.into()))
 }
 
-/// Carries a decision out. Says what has become of the instance.
+/// Carries a decision out. Says what has become of the instance. Once it has begun it comes to its end, whether or not whoever asked still listens:
+/// between what is written down and what serves nobody may walk away.
 ///
 /// # Errors
 /// Nothing was changed, and why.
-pub async fn decide(app: &App, decision: Decision) -> Result<Listing, DecisionError> {
-    let _alone = app.modules.changing.lock().await;
-    let name = &decision.name;
-    let Some(listing) = app.modules.listed(name) else {
-        let known = words::known(&app.modules.listing()).unwrap_or_else(|| "none".to_owned());
-        return Err(DecisionError::Unknown(format!("there is no module {name}; in the folder are: {known}")));
-    };
+pub async fn decide(app: &Arc<App>, decision: Decision) -> Result<Listing, DecisionError> {
+    let app = app.clone();
+    let carried_out = tokio::spawn(async move { carry_out(&app, decision).await });
+    carried_out.await.unwrap_or_else(|error| refused(format!("carrying it out ended early, which is a mistake of this host: {error}")))
+}
+
+async fn carry_out(app: &App, decision: Decision) -> Result<Listing, DecisionError> {
     match decision.verb {
-        Verb::Approve => approve(app, &decision, &listing).await,
-        Verb::Refuse => refuse(app, &decision, &listing).await,
-        Verb::Rollback => {
-            unchanged(&decision, &listing)?;
-            roll_back(app, &decision).await
+        Verb::Approve => approve(app, &decision).await,
+        Verb::Refuse => refuse(app, &decision).await,
+        Verb::Rollback => roll_back(app, &decision).await,
+        Verb::Remove => {
+            let _alone = app.modules.changing.lock().await;
+            let listing = listed(app, &decision.name)?;
+            remove(app, &decision, &listing).await
         }
-        Verb::Remove => remove(app, &decision, &listing).await,
     }
+}
+
+fn listed(app: &App, name: &str) -> Result<Listing, DecisionError> {
+    app.modules.listed(name).ok_or_else(|| {
+        let known = words::known(&app.modules.listing()).unwrap_or_else(|| "none".to_owned());
+        DecisionError::Unknown(format!("there is no module {name}; in the folder are: {known}"))
+    })
+}
+
+/// What is decided about bytes is decided about bytes that are at rest.
+async fn at_rest(app: &App, listing: &Listing) -> Result<(), DecisionError> {
+    if app.modules.restless().await.contains(&listing.file) {
+        let name = &listing.name;
+        return refused(format!("{} is being written at this moment: look at it again with `sluice modules show {name}`", listing.file));
+    }
+    Ok(())
 }
 
 /// Whoever says which bytes they looked at decides about no others.
@@ -127,7 +150,7 @@ fn meant(decision: &Decision, listing: &Listing) -> Result<String, DecisionError
     let name = &decision.name;
     let waiting = match (&listing.waiting, listing.state) {
         (Some(waiting), _) => waiting.sha256.clone(),
-        (None, ModuleState::Pending | ModuleState::Refused) => listing.sha256.clone(),
+        (None, ModuleState::Pending | ModuleState::Examining | ModuleState::Refused) => listing.sha256.clone(),
         (None, ModuleState::Running | ModuleState::Missing) => None,
     };
     let Some(full) = waiting else {
@@ -149,44 +172,63 @@ fn meant(decision: &Decision, listing: &Listing) -> Result<String, DecisionError
     Ok(full)
 }
 
-async fn approve(app: &App, decision: &Decision, listing: &Listing) -> Result<Listing, DecisionError> {
-    let hash = meant(decision, listing)?;
-    let name = decision.name.clone();
-    let yes = Yes { name: name.clone(), hash: hash.clone(), who: decision.who.clone() };
-    app.modules.change(app.workshop(), Change { yes: Some(yes), ..Change::default() }).await;
-    app.wake.notify_one();
-    match app.modules.listed(&name) {
-        Some(now) if now.state == ModuleState::Running && now.sha256.as_deref() == Some(hash.as_str()) => Ok(now),
-        Some(now) => refused(format!("{name} was not approved: {}", now.waiting.map_or(now.line, |w| w.line))),
-        None => refused(format!("{name} is no longer in the folder")),
+async fn approve(app: &App, decision: &Decision) -> Result<Listing, DecisionError> {
+    let name = &decision.name;
+    let mut hand = Hand::new();
+    loop {
+        let need = {
+            let _alone = app.modules.changing.lock().await;
+            let listing = listed(app, name)?;
+            let hash = meant(decision, &listing)?;
+            at_rest(app, &listing).await?;
+            let yes = Yes { name: name.clone(), hash: hash.clone(), who: decision.who.clone() };
+            app.modules.change(app.workshop(), Change { yes: Some(yes), hand: hand.clone(), ..Change::of(name) }).await;
+            app.wake.notify_one();
+            let now = app.modules.listed(name);
+            match (app.modules.need(name, &hash).filter(|_| !hand.contains_key(&hash)), now) {
+                (_, Some(now)) if now.state == ModuleState::Running && now.sha256.as_deref() == Some(hash.as_str()) => return Ok(now),
+                (Some(need), _) => need,
+                (None, Some(now)) => return refused(format!("{name} was not approved: {}", now.waiting.map_or(now.line, |w| w.line))),
+                (None, None) => return refused(format!("{name} is no longer in the folder")),
+            }
+        };
+        let Some(outcome) = app.modules.examine_now(app.workshop(), &need).await else {
+            return refused(format!("{name} was not approved: its file was replaced while it was examined"));
+        };
+        hand.insert(need.hash, outcome);
     }
 }
 
-async fn refuse(app: &App, decision: &Decision, listing: &Listing) -> Result<Listing, DecisionError> {
-    let hash = meant(decision, listing)?;
-    let name = decision.name.clone();
-    let rows = app.store.approvals(&name).await?;
+async fn refuse(app: &App, decision: &Decision) -> Result<Listing, DecisionError> {
+    let name = &decision.name;
+    let _alone = app.modules.changing.lock().await;
+    let listing = listed(app, name)?;
+    let hash = meant(decision, &listing)?;
+    at_rest(app, &listing).await?;
+    let rows = app.store.approvals(name).await?;
     let known = rows.into_iter().find(|row| row.candidate.hash == hash).map(|row| row.candidate);
     let blank = || Candidate { name: name.clone(), hash: hash.clone(), version: String::new(), authority: "{}".to_owned() };
     app.store.refuse(known.unwrap_or_else(blank), decision.who.clone()).await?;
-    again(app, &name).await
+    app.modules.change(app.workshop(), Change::of(name)).await;
+    app.wake.notify_one();
+    listed(app, name)
 }
 
 async fn roll_back(app: &App, decision: &Decision) -> Result<Listing, DecisionError> {
     let name = &decision.name;
+    unchanged(decision, &listed(app, name)?)?;
     if approval::pinned(&app.modules.shelf().config, name) {
-        return refused(format!("[connectors.{name}] pins sha256: to go back, pin the hash of the version before"));
+        return refused(is_pinned(name));
     }
     let rows = app.store.approvals(name).await?;
     let Some(serves) = rows.iter().find(|row| row.state == ApprovalState::Approved) else {
         return refused(format!("no version of {name} is approved, so there is none to go back from"));
     };
-    app.fail_point("rollback:before-record");
-    if app.store.roll_back(name, &serves.candidate.hash, decision.who.clone()).await?.is_none() {
+    let fits = |listing: &Listing| unchanged(decision, listing);
+    if go_back(app, name, &serves.candidate.hash, decision.who.clone(), Why::Asked(&fits)).await?.is_none() {
         return refused(format!("{name} {} is the only version that was ever approved here", serves.candidate.version));
     }
-    app.fail_point("rollback:after-record");
-    again(app, name).await
+    listed(app, name)
 }
 
 async fn remove(app: &App, decision: &Decision, listing: &Listing) -> Result<Listing, DecisionError> {
@@ -209,7 +251,7 @@ async fn remove(app: &App, decision: &Decision, listing: &Listing) -> Result<Lis
     gone.await.unwrap_or_else(|e| refused(e.to_string()))?;
     app.store.forget_module(name, decision.who.clone()).await?;
     let before = listing.clone();
-    app.modules.change(app.workshop(), Change::default()).await;
+    app.modules.change(app.workshop(), Change { restless: Restless::None, ..Change::of(name) }).await;
     let line = format!("{} is removed, and what was decided about it forgotten; its accounts and their data stay", listing.file);
     let state = ModuleState::Missing;
     Ok(app.modules.listed(name).unwrap_or(Listing {
@@ -221,10 +263,4 @@ async fn remove(app: &App, decision: &Decision, listing: &Listing) -> Result<Lis
         authority: Vec::new(),
         ..before
     }))
-}
-
-async fn again(app: &App, name: &str) -> Result<Listing, DecisionError> {
-    app.modules.change(app.workshop(), Change::default()).await;
-    app.wake.notify_one();
-    app.modules.listed(name).ok_or_else(|| DecisionError::Unknown(format!("{name} is no longer in the folder")))
 }

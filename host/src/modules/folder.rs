@@ -22,7 +22,7 @@ use std::{
 /// The largest file that is read: connectors written in Python or JavaScript have 12 to 18 MiB.
 pub const MAX_MODULE_BYTES: u64 = sluice_sandbox::MAX_MODULE_BYTES as u64;
 /// Files of one folder that are looked at, besides those that an operator has decided about.
-const MAX_FILES: usize = 1_000;
+pub const MAX_FILES: usize = 1_000;
 /// Entries of one folder that are walked through, whatever they are: a look a second must stay cheap.
 const MAX_ENTRIES: usize = 20_000;
 /// Bytes of a file that is too large from which it is told what it is.
@@ -185,6 +185,7 @@ fn open(config: &Config, named: Named) -> Found {
         sha256: None,
         size: 0,
         compile_ms: None,
+        examined_for_ms: None,
         version: None,
         state: ModuleState::Refused,
         line: String::new(),

@@ -238,8 +238,11 @@ async fn run(app: &Arc<App>, connector: &Arc<Connector>, claim: Claim, cancel: C
                     (_, Some(why)) => modules::Ended::Crashed(why),
                     _ => modules::Ended::Otherwise,
                 };
-                modules::ended(app, connector, how).await;
-                return conclude(app, connector, &claim, &mut back, ended.is_ok_and(|e| e.is_ok()), *end, log).await;
+                let kept = matches!(ended, Ok(Ok(_)));
+                let done = conclude(app, connector, &claim, &mut back, kept, *end, log).await;
+                // What it means for the version goes on by itself: the run is over.
+                modules::ended(app, connector, how);
+                return done;
             }
         }
     }

@@ -228,6 +228,18 @@ impl Store {
     /// # Errors
     /// The store failed; nothing is changed then.
     pub async fn approve(&self, new: Candidate, who: Decided) -> Result<(), StoreError> {
+        self.approve_as(new, who, true).await
+    }
+
+    /// The same without a trial, for bytes that nothing may go back from by itself: what is pinned stays whatever its first run does.
+    ///
+    /// # Errors
+    /// As [`Store::approve`].
+    pub async fn approve_for_good(&self, new: Candidate, who: Decided) -> Result<(), StoreError> {
+        self.approve_as(new, who, false).await
+    }
+
+    async fn approve_as(&self, new: Candidate, who: Decided, trial: bool) -> Result<(), StoreError> {
         let now = self.now();
         self.write(move |conn, _| {
             let known = find(conn, &new.name, &new.hash)?;
@@ -240,7 +252,7 @@ impl Store {
                 }
                 return note(conn, now, &who, "module-approved", &new.name, &new.hash);
             }
-            let on_trial = step_down(conn, &new.name, now)?;
+            let on_trial = step_down(conn, &new.name, now)? && trial;
             let sql = "INSERT INTO approval (name, hash, state, version, authority, decided_by, reason, seen_at, decided_at, on_trial)
                  VALUES (?1, ?2, 'approved', ?3, ?4, ?5, ?6, ?7, ?7, ?8)
                  ON CONFLICT DO UPDATE SET state = 'approved', version = excluded.version, authority = excluded.authority,
@@ -281,9 +293,27 @@ impl Store {
     /// # Errors
     /// The store failed; nothing is changed then.
     pub async fn roll_back(&self, name: &str, from: &str, who: Decided) -> Result<Option<Approval>, StoreError> {
+        self.back_from(name, from, who, |_| true).await
+    }
+
+    /// The same because the first run of `from` went wrong; `None` as well where its trial is over by now.
+    ///
+    /// # Errors
+    /// As [`Store::roll_back`].
+    pub async fn fail_trial(&self, name: &str, from: &str, who: Decided) -> Result<Option<Approval>, StoreError> {
+        self.back_from(name, from, who, |serves| serves.on_trial).await
+    }
+
+    async fn back_from(
+        &self,
+        name: &str,
+        from: &str,
+        who: Decided,
+        may: impl FnOnce(&Approval) -> bool + Send + 'static,
+    ) -> Result<Option<Approval>, StoreError> {
         let (name, from, now) = (name.to_owned(), from.to_owned(), self.now());
         self.write(move |conn, _| {
-            let serves = find(conn, &name, &from)?.is_some_and(|known| known.state == ApprovalState::Approved);
+            let serves = find(conn, &name, &from)?.is_some_and(|known| known.state == ApprovalState::Approved && may(&known));
             let sql = format!("{APPROVAL} WHERE name = ? AND state = 'superseded' ORDER BY decided_at DESC, hash LIMIT 1");
             let before = conn.prepare_cached(&sql)?.query_row([&name], read_approval).optional()?;
             let (true, Some(before)) = (serves, before) else { return Ok(None) };

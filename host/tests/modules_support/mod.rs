@@ -3,7 +3,7 @@
 
 use sha2::{Digest, Sha256};
 use sluice::{
-    app::{App, Surroundings},
+    app::{App, FailPoint, Surroundings},
     config::{Overrides, load},
     link,
     modules::{self, Decision, DecisionError, Listing, ModuleState, Verb},
@@ -67,12 +67,18 @@ impl Place {
 
     /// With files compiled by the real program in a process of its own.
     pub async fn start_with_compiler(&mut self) -> Arc<App> {
-        let compiler = Compiler {
-            program: env!("CARGO_BIN_EXE_sluice").into(),
-            args: vec!["compile-child".into()],
-            limits: sluice_model::CompileLimits::default(),
-        };
+        self.start_with_program(env!("CARGO_BIN_EXE_sluice").into()).await
+    }
+
+    /// With files compiled by that program.
+    pub async fn start_with_program(&mut self, program: PathBuf) -> Arc<App> {
+        let compiler = Compiler { program, args: vec!["compile-child".into()], limits: sluice_model::CompileLimits::default() };
         self.start_in(Surroundings { compiler: Some(compiler), ..Surroundings::system() }).await
+    }
+
+    /// With something at the points that it names.
+    pub async fn start_with(&mut self, fail_point: FailPoint) -> Arc<App> {
+        self.start_in(Surroundings { fail_point, ..Surroundings::system() }).await
     }
 
     /// In other surroundings than the system's.
@@ -86,8 +92,13 @@ impl Place {
     /// With the folder watched, as `serve` does.
     pub async fn watched(&mut self) -> Arc<App> {
         let app = self.start().await;
-        tokio::spawn(modules::watch(app.clone(), self.stop.clone()));
+        self.watch();
         app
+    }
+
+    /// Watches the folder from now on.
+    pub fn watch(&self) {
+        tokio::spawn(modules::watch(self.app().clone(), self.stop.clone()));
     }
 
     pub async fn stop(&mut self) {
@@ -104,14 +115,19 @@ impl Place {
         self.app().modules.listed(name).unwrap_or_else(|| panic!("no {name} in {:?}", self.app().modules.listing()))
     }
 
-    /// The listing, once it is so; how long it took.
+    /// The listing, once it is examined and it is so; how long it took.
     pub async fn until(&self, name: &str, is: impl Fn(&Listing) -> bool) -> (Listing, Duration) {
+        self.until_seen(name, |listing| !listing.is_examined() && is(listing)).await
+    }
+
+    /// The same, whether it is examined or not.
+    pub async fn until_seen(&self, name: &str, is: impl Fn(&Listing) -> bool) -> (Listing, Duration) {
         let began = Instant::now();
         loop {
             if let Some(listing) = self.app().modules.listed(name).filter(|l| is(l)) {
                 return (listing, began.elapsed());
             }
-            assert!(began.elapsed() < Duration::from_secs(30), "{name}: {:?}", self.app().modules.listed(name));
+            assert!(began.elapsed() < Duration::from_secs(60), "{name}: {:?}", self.app().modules.listed(name));
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

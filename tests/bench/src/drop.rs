@@ -66,7 +66,7 @@ fn pending(process: &mut Child, socket: &std::path::Path, name: &str) -> Result<
     match word("state") {
         "pending" if !word("command").is_empty() => Ok(true),
         // Named in the settings, and not yet seen in the folder.
-        "missing" | "pending" => Ok(false),
+        "missing" | "pending" | "examining" => Ok(false),
         other => Err(format!("{name} is {other}: {}", word("line")).into()),
     }
 }

@@ -62,7 +62,7 @@ async fn bombs_of_growing_size_are_compiled_or_refused_within_their_budget_and_t
         fs::rename(folder.path("beside"), folder.path("modules").join(format!("{name}.wasm"))).unwrap();
         let listed = sluice_e2e::eventually(&format!("{name} to be judged"), async || {
             let rows: Vec<Value> = folder.run(&["modules", "list", "--json"]).exits(0).json();
-            rows.into_iter().find(|row| row["name"] == name.as_str())
+            rows.into_iter().find(|row| row["name"] == name.as_str() && row["state"] != "examining")
         })
         .await;
         let (state, line) = (listed["state"].as_str().unwrap(), listed["line"].as_str().unwrap());

@@ -97,7 +97,7 @@ pub async fn show(State(web): State<Shared>, visitor: Visitor, member: Member, q
         }
         let listing = web.app.modules.listing();
         waiting = listing.iter().filter(|m| m.waits()).count();
-        let broken = listing.iter().filter(|m| !matches!(m.state, ModuleState::Running | ModuleState::Pending));
+        let broken = listing.iter().filter(|m| !matches!(m.state, ModuleState::Running | ModuleState::Pending | ModuleState::Examining));
         modules = broken.map(|m| (inert(&m.file), inert(&m.line))).collect();
     }
     let mut shell = Shell::new(&web, &visitor, "Connections").noting(&query);

@@ -64,6 +64,26 @@ async fn the_way_back_leads_to_what_served_before_and_only_once() {
 }
 
 #[tokio::test]
+async fn a_trial_fails_only_while_it_lasts_and_what_is_approved_for_good_has_none() {
+    let f = Fixture::new().await;
+    for hash in ["a", "b"] {
+        f.store.approve(bytes(hash), operator()).await.unwrap();
+        f.clock.fetch_add(1, Ordering::Relaxed);
+    }
+    f.store.end_trial("fit", "b").await.unwrap();
+    assert_eq!(f.store.fail_trial("fit", "b", operator()).await.unwrap(), None, "a run of it has ended well");
+    assert_eq!(states(&f.store).await, [("a".into(), "superseded", false), ("b".into(), "approved", false)]);
+    f.store.approve_for_good(bytes("c"), operator()).await.unwrap();
+    assert_eq!(states(&f.store).await[2], ("c".into(), "approved", false));
+    assert_eq!(f.store.fail_trial("fit", "c", operator()).await.unwrap(), None);
+    f.clock.fetch_add(1, Ordering::Relaxed);
+    f.store.approve(bytes("d"), operator()).await.unwrap();
+    let back = f.store.fail_trial("fit", "d", operator()).await.unwrap().unwrap();
+    assert_eq!(back.candidate, bytes("c"));
+    assert_eq!(states(&f.store).await[3], ("d".into(), "refused", false));
+}
+
+#[tokio::test]
 async fn old_versions_make_room_and_forgetting_is_complete() {
     let f = Fixture::new().await;
     for n in 0..30 {

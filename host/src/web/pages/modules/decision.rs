@@ -128,6 +128,9 @@ fn meant(verb: Verb, report: &Report) -> Result<String, WebError> {
     let nothing = |text: &str| {
         WebError::told(StatusCode::CONFLICT, "Nothing to decide", text).onward(format!("/modules/{}", listing.name), "Look at the module")
     };
+    if verb == Verb::Approve && listing.is_examined() {
+        return Err(nothing("It is being examined: what it asks for is shown once that is known."));
+    }
     match (verb, &listing.waiting) {
         (Verb::Approve | Verb::Refuse, Some(new)) => new.sha256.clone(),
         (Verb::Approve | Verb::Refuse, None) if listing.state == ModuleState::Running => None,

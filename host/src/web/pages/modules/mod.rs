@@ -11,7 +11,7 @@ pub use decision::{ask, decide};
 
 use super::Shell;
 use crate::{
-    modules::{Report, report, short},
+    modules::{Listing, Report, report, short},
     web::{
         Shared,
         form::Query,
@@ -57,7 +57,9 @@ pub async fn list(State(web): State<Shared>, visitor: Visitor, query: Query) -> 
     // Those that want somebody come first; else by name, as the listing is.
     cards.sort_by_key(|card| card.rank);
     let folder = inert(&web.app.config.modules.display().to_string());
-    reply::page(&ModulesPage { shell: Shell::new(&web, &visitor, "Modules").noting(&query), folder, cards })
+    let mut shell = Shell::new(&web, &visitor, "Modules").noting(&query);
+    shell.refresh = listing.iter().any(Listing::is_examined);
+    reply::page(&ModulesPage { shell, folder, cards })
 }
 
 pub async fn show(State(web): State<Shared>, visitor: Visitor, member: Member, Path(name): Path<String>, query: Query) -> Reply {
@@ -69,8 +71,10 @@ pub async fn show(State(web): State<Shared>, visitor: Visitor, member: Member, P
     }
     // What waits is told with what it asks for.
     let first = card.asks.as_ref().is_some_and(|asks| asks.first);
+    let mut shell = Shell::new(&web, &visitor, card.title.clone()).noting(&query);
+    shell.refresh = report.listing.is_examined();
     let page = ModulePage {
-        shell: Shell::new(&web, &visitor, card.title.clone()).noting(&query),
+        shell,
         sha256: report.listing.sha256.clone().filter(|_| !first),
         figures: view::figures(&reader, &report),
         stores: report.stores.as_deref().map(inert),

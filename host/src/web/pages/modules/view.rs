@@ -97,7 +97,9 @@ pub fn card(app: &App, listing: &Listing) -> Card {
     let (tone, headline) = match (state, listing.waiting.as_ref().map(|new| new.state)) {
         (ModuleState::Running, None) => (Tone::Good, "Running"),
         (ModuleState::Running, Some(ModuleState::Pending)) => (Tone::Wanted, "Running; a new version waits for your approval"),
+        (ModuleState::Running, Some(ModuleState::Examining)) => (Tone::Waiting, "Running; the file in the folder is being examined"),
         (ModuleState::Running, Some(_)) => (Tone::Waiting, "Running, from its approved copy; the file in the folder does not run"),
+        (ModuleState::Examining, _) => (Tone::Waiting, "Being examined"),
         (ModuleState::Pending, _) => (Tone::Wanted, "Waits for your approval"),
         (ModuleState::Refused, _) => (Tone::Quiet, "Does not run"),
         (ModuleState::Missing, _) => (Tone::Quiet, "Its file is missing"),
