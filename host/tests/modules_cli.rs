@@ -242,7 +242,7 @@ fn a_yes_without_a_host_says_what_it_waits_for() {
     place.put("fit.wasm", &bytes);
     let output = run(&place, &["modules", "approve", &format!("fit@{}", &hash(&bytes)[..12])]);
     let (said, told) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
-    assert!(output.status.success() && said.starts_with("fit: running, Fit 1.0.0"), "{said}{told}");
+    assert!(output.status.success() && said.starts_with("fit: running, ") && said.contains("1.0.0"), "{said}{told}");
     assert!(told.contains("what is new in it is compiled first"), "{told}");
     assert!(told.contains("fit: being examined for") && told.contains("it is compiled, and asked what it is"), "{told}");
 }
@@ -260,7 +260,14 @@ fn compiling_keeps_to_the_limits_that_are_set() {
         ("wall-s = 1\ncpu-s = 3600", "1 seconds by the clock"),
     ] {
         place.settings(&format!("[compile]\n{setting}\n"));
-        let listed = done(&place, &["modules", "show", "bomb"]);
+        // A start gives strangers some seconds, which a busy machine may need for other things.
+        let began = Instant::now();
+        let listed = loop {
+            let listed = done(&place, &["modules", "show", "bomb"]);
+            if listed["state"] != "examining" || began.elapsed() > Duration::from_secs(120) {
+                break listed;
+            }
+        };
         let line = listed["line"].as_str().unwrap();
         assert_eq!((listed["state"].as_str(), &listed["command"]), (Some("refused"), &Value::Null), "{line}");
         let name = setting.split(' ').next().unwrap();
