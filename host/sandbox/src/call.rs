@@ -146,12 +146,20 @@ fn millis(time: Duration) -> u64 {
 async fn enter(store: &mut Store<State>, pre: &InstancePre<State>, export: Option<Export<'_>>) -> wasmtime::Result<Answer> {
     let Some(export) = export else { return Err(Error::msg("the module has no such export")) };
     let instance = pre.instantiate_async(&mut *store).await?;
-    match export {
-        Export::Describe(indices) => indices.load(&mut *store, &instance)?.call_describe(store).await.map(Answer::Text),
-        Export::Identify(indices) => indices.load(&mut *store, &instance)?.call_identify(store).await.map(Answer::Account),
-        Export::Sync(indices) => indices.load(&mut *store, &instance)?.call_sync(store).await.map(Answer::Outcome),
-    }
+    let (function, answer) = match export {
+        Export::Describe(indices) => ("describe", indices.load(&mut *store, &instance)?.call_describe(store).await.map(Answer::Text)),
+        Export::Identify(indices) => ("identify", indices.load(&mut *store, &instance)?.call_identify(store).await.map(Answer::Account)),
+        Export::Sync(indices) => ("sync", indices.load(&mut *store, &instance)?.call_sync(store).await.map(Answer::Outcome)),
+    };
+    // Whatever fails while the guest is entered, in its own code or in the host's, has the guest's stack with it: without one it had returned already.
+    let returned = |error: &Error| error.downcast_ref::<WasmBacktrace>().is_none() && error.downcast_ref::<Trap>().is_none();
+    answer.map_err(|error| if returned(&error) { error.context(WrongAnswer(function)) } else { error })
 }
+
+/// What a guest returned could not be read, on its way up through wasmtime.
+#[derive(Debug, thiserror::Error)]
+#[error("its answer to `{0}` is not of the contract's types")]
+struct WrongAnswer(&'static str);
 
 /// Called from inside the guest once a tick.
 fn tick(mut cx: StoreContextMut<'_, State>, budget_ms: u64, began: Instant, wall: Duration) -> wasmtime::Result<UpdateDeadline> {
@@ -208,7 +216,9 @@ const MESSAGE_BYTES: usize = 800;
 pub(crate) fn trap(error: &Error, words: Option<&str>) -> CallError {
     let said = words.map(|words| format!(": {words}")).unwrap_or_default();
     if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
-        return CallError::Trap { message: format!("it exited with code {}{said}", exit.0), frames: Vec::new() };
+        // WASI passes on whether it was an error, and not the number.
+        let how = if exit.0 == 0 { "it exited" } else { "it exited with an error" };
+        return CallError::Trap { message: format!("{how}{said}"), frames: Vec::new() };
     }
     let root = error.root_cause().to_string();
     // Bounds that wasmtime counts itself; it has no types for them, only words.
@@ -233,7 +243,7 @@ pub(crate) fn trap(error: &Error, words: Option<&str>) -> CallError {
         }
         Some(Trap::StackOverflow) => "its call stack is exhausted (endless recursion)".to_owned(),
         Some(trap) => trap.to_string(),
-        None => root,
+        None => error.downcast_ref::<WrongAnswer>().map_or_else(|| root.clone(), |wrong| format!("{wrong}: {root}")),
     };
     let frames = error.downcast_ref::<WasmBacktrace>().map(frames).unwrap_or_default();
     CallError::Trap { message: inert(cut(&message, MESSAGE_BYTES)), frames }

@@ -162,7 +162,15 @@ fn version_advice(newer: bool) -> &'static str {
 fn is_runtime(frame: &str) -> bool {
     // `std::process::abort`, `<core::…>::…`, `std[d123b7a1a2ed1472]::process::abort`.
     let start = frame.trim_start_matches('<').split(['[', ':']).next().unwrap_or_default();
-    matches!(start, "std" | "core" | "alloc" | "__rustc") || matches!(frame, "abort" | "exit_exit" | "_Exit" | "exit")
+    let rust = matches!(start, "std" | "core" | "alloc" | "__rustc");
+    // A method of Go's has its type in underscores: `runtime.__mheap_.allocSpan`.
+    let go = frame.starts_with("runtime.") || frame.starts_with("internal_runtime_") || frame.starts_with("wasm_pc_f_loop");
+    // C's library, and what zig puts into it.
+    let c = matches!(frame, "abort" | "exit_exit" | "_Exit" | "exit" | "__assert_fail" | "debug.defaultPanic")
+        || frame.starts_with("debug.panic")
+        || frame.starts_with("ubsan_rt.");
+    // The inside of the adapter from WASI's first form to its second.
+    rust || go || c || start == "wasi_snapshot_preview1"
 }
 
 /// The function to name in one line: the innermost one that is not the end of every crash.
@@ -184,12 +192,25 @@ fn whose_to_raise(limit: &str) -> &'static str {
     }
 }
 
+/// What wasmtime says when a guest calls the host while the host is in the middle of handing it a value.
+const CANNOT_LEAVE: &str = "wasm trap: cannot leave component instance";
+
+/// The sentence behind a crash of which nobody guesses what it means.
+fn advice(message: &str) -> &'static str {
+    if message.starts_with(CANNOT_LEAVE) {
+        ". It called the host while the host was handing it a value, which an allocator or a language's runtime does that reads the clock there (in Go: \
+         debug.SetGCPercent(-1), see docs/connectors.md#go), or a runtime that nobody started (in Go: -buildmode=c-shared)"
+    } else {
+        ""
+    }
+}
+
 /// Why a call did not return what it should.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
     /// The connector's own code gave up.
-    #[error("the connector crashed: {message}{}", innermost(.frames))]
+    #[error("the connector crashed: {message}{}{}", innermost(.frames), advice(.message))]
     Trap {
         /// What happened.
         message: String,
@@ -250,6 +271,13 @@ mod tests {
             ),
             (vec!["abort", "std[d123b7a1a2ed1472]::process::abort", "<alloc[0f]::vec::Vec<u8>>::push", "standing"], " (in standing)"),
             (vec!["abort", "std::process::abort"], " (in abort)"),
+            (
+                vec!["runtime.abort", "runtime.fatalpanic", "runtime.gopanic", "runtime.__mheap_.alloc", "wit_component_rain.read"],
+                " (in wit_component_rain.read)",
+            ),
+            (vec!["debug.defaultPanic", "debug.panicExtra__func_142", "ubsan_rt.typeMismatch", "read_days"], " (in read_days)"),
+            (vec!["abort", "__assert_fail", "read_days"], " (in read_days)"),
+            (vec!["wasi_snapshot_preview1[f508b777bee80fea]::macros::print", "proc_exit"], " (in proc_exit)"),
             (vec![], ""),
         ] {
             let frames: Vec<String> = frames.into_iter().map(str::to_owned).collect();

@@ -103,12 +103,15 @@ fn contains(bytes: &[u8], word: &[u8]) -> bool {
 
 /// How a core module probably came to be.
 fn core_advice(bytes: &[u8]) -> String {
+    // Only Rust builds components by itself.
+    const WRAP: &str =
+        "In Rust, build it for wasm32-wasip2; in other languages, run `wasm-tools component embed` and `wasm-tools component new` on it";
     if contains(bytes, b"component-type") {
-        "it has bindings inside but was never wrapped; build it for wasm32-wasip2, or run `wasm-tools component new` on it".into()
+        "it has bindings inside but was never wrapped. Run `wasm-tools component new` on it; in Rust, build it for wasm32-wasip2".into()
     } else if contains(bytes, b"wasi_snapshot_preview1") {
-        "it was built for wasm32-wasip1; build it for wasm32-wasip2".into()
+        format!("it was built for wasm32-wasip1. {WRAP}")
     } else {
-        "it was probably built for wasm32-unknown-unknown; build it for wasm32-wasip2".into()
+        format!("it was probably built for wasm32-unknown-unknown. {WRAP}")
     }
 }
 
@@ -152,13 +155,15 @@ mod tests {
 
     #[test]
     fn each_wrong_file_is_named_with_its_cause() {
-        let cases: [(&[u8], &str); 13] = [
+        let cases: [(&[u8], &str); 15] = [
             (b"", "is empty"),
             (&[0; 100], "only zeros (100 bytes)"),
             (b"\0asm", "ends too early"),
             (b"\0asm\x01\0\0\0", "wasm32-unknown-unknown"),
             (b"\0asm\x01\0\0\0...wasi_snapshot_preview1", "wasm32-wasip1"),
+            (b"\0asm\x01\0\0\0...wasi_snapshot_preview1", "`wasm-tools component embed` and"),
             (b"\0asm\x01\0\0\0...component-type:x", "component new"),
+            (b"\0asm\x01\0\0\0...component-type:x", "wasm32-wasip2"),
             (b"\0asm\x0c\0\x01\0", "version 12"),
             (b"<!DOCTYPE html><html>", "a web page"),
             (b"name = \"github\"\n", "a text file"),

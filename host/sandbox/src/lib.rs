@@ -45,6 +45,7 @@ mod state;
 mod ticker;
 mod wasi;
 mod wire;
+mod words;
 
 pub use child::compile_child_main;
 pub use compiler::Compiler;

@@ -4,7 +4,7 @@
 //! reverse the direction of writing or break a line are made visible here, once, before anything keeps the text. Every line costs its bytes and a little
 //! more, so that a flood of empty lines ends as surely as one long one; at the bound one line says so, and the rest is dropped without being stored.
 
-use std::collections::VecDeque;
+use crate::words::Words;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What a line costs beyond its text: about what it takes to keep one.
@@ -84,10 +84,6 @@ pub(crate) fn cut(text: &str, bytes: usize) -> &str {
     text.get(..text.floor_char_boundary(bytes)).unwrap_or_default()
 }
 
-/// How many lines a crash quotes as the last words, and the bytes of each: an interpreter's error and the panic that it led to are three.
-const LAST_WORDS: usize = 3;
-const WORDS_BYTES: usize = 200;
-
 /// One of the guest's two output streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stream {
@@ -110,9 +106,8 @@ struct Inner {
     now: i64,
     out: Vec<u8>,
     err: Vec<u8>,
-    /// The latest lines of standard error, or the latest line that was written as an error and what came after it. Kept also when the log is full: a crash
-    /// is to be understood most of all in the run that said too much.
-    words: VecDeque<String>,
+    /// What a crash quotes.
+    words: Words,
 }
 
 impl Log {
@@ -125,7 +120,7 @@ impl Log {
             now,
             out: Vec::new(),
             err: Vec::new(),
-            words: VecDeque::new(),
+            words: Words::default(),
         })))
     }
 
@@ -138,8 +133,7 @@ impl Log {
         let mut inner = self.lock();
         inner.now = now;
         if level == Level::Error {
-            inner.words.clear();
-            inner.say(text);
+            inner.words.failed(text);
         }
         inner.push(level, text);
     }
@@ -158,8 +152,7 @@ impl Log {
     pub(crate) fn last_words(&self) -> Option<String> {
         let mut inner = self.lock();
         inner.end_line(Stream::Err);
-        let words: Vec<&str> = inner.words.iter().map(String::as_str).collect();
-        (!words.is_empty()).then(|| words.join(" / "))
+        inner.words.quote()
     }
 
     /// Everything, and nothing left behind: also a last line without an end.
@@ -232,18 +225,10 @@ impl Inner {
         let level = if stream == Stream::Out { Level::Info } else { Level::Warn };
         let text = String::from_utf8_lossy(&bytes);
         let text = text.trim_end_matches('\r');
-        // Rust's advice about an environment variable, which nobody can set in here.
-        if stream == Stream::Err && !text.starts_with("note: ") {
-            self.say(text);
+        if stream == Stream::Err {
+            self.words.heard(text);
         }
         self.push(level, text);
-    }
-
-    fn say(&mut self, text: &str) {
-        if self.words.len() == LAST_WORDS {
-            self.words.pop_front();
-        }
-        self.words.push_back(inert(cut(text.trim(), WORDS_BYTES)));
     }
 }
 
