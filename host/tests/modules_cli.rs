@@ -86,7 +86,13 @@ fn a_yes_is_to_bytes_that_wait_and_to_no_others() {
     assert_eq!((list[0]["name"].as_str(), list[0]["state"].as_str()), (Some("fit"), Some("pending")), "{list}");
     assert_eq!(list[0]["command"], format!("sluice modules approve fit@{}", &full[..12]));
     assert!(list[0].get("authority").is_none(), "what each may do is told of one at a time: {list}");
-    assert_eq!(done(&place, &["modules", "show", "fit"])["authority"][0], "reads from https://api.fit.example/steps (GET)");
+    // Whoever decides reads how people would sign in, and what would be recorded.
+    let shown = done(&place, &["modules", "show", "fit"]);
+    assert_eq!(shown["authority"][0], "reads from https://api.fit.example/steps (GET)");
+    assert_eq!(shown["metrics"], serde_json::json!(["steps (1)"]), "{shown}");
+    assert_eq!(shown["setup"], "key: Key (ready, nothing to register)\n");
+    let shown = String::from_utf8(run(&place, &["modules", "show", "fit"]).stdout).unwrap();
+    assert!(shown.contains("\nrecords\n  steps (1)\n") && shown.contains("\nset-up\nkey: Key (ready"), "{shown}");
 
     let other = format!("fit@{}", "0".repeat(12));
     let short = format!("fit@{}", &full[..7]);

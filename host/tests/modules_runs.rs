@@ -9,6 +9,7 @@ use sluice::{
     modules::{self, Ended, Verb},
     runs::Scheduler,
 };
+use sluice_fixtures::{ANEW, DYING, dying};
 use sluice_model::ConnectionId;
 use sluice_store::{NewUser, RunOutcome, RunView};
 use sluice_vault::Secret;
@@ -337,4 +338,23 @@ async fn what_a_connector_says_before_there_is_a_connection_is_told_without_keys
         assert!(log.contains(line), "{log}");
     }
     assert!(!log.contains("CANARY"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn crashes_with_different_causes_are_rows_of_their_own() {
+    let mut place = Place::new();
+    // What stands behind the cause is the same each time.
+    let more = dying(&format!("panic: no row {ANEW}\n\ngoroutine 1 [running]:\nrain.read_days()\n\t/src/rain.go:61 +0xbc\nmain.sync()\n"));
+    place.put("fit.wasm", &Stranger { imports: DYING, sync: "(call $rain.read_days)", more: &more, ..Stranger::default() }.build());
+    let app = place.watched().await;
+    let connection = link(&place).await;
+    let scheduler = Scheduler::start(app.clone()).await.unwrap();
+    runs_of(&place, connection, |runs| runs.len() == 1).await;
+    run_now(&place, connection).await;
+    let runs = runs_of(&place, connection, |runs| runs.len() == 2 || runs[0].repeats == 2).await;
+    let said: Vec<&str> = runs.iter().filter_map(|run| run.message.as_deref()).collect();
+    assert!(said.len() == 2 && said[0] != said[1], "{said:?}");
+    assert!(said.iter().all(|said| said.contains("it gave up: panic: no row ") && said.ends_with(" (in rain.read_days)")), "{said:?}");
+    scheduler.stop().await.unwrap();
+    place.stop().await;
 }

@@ -104,6 +104,11 @@ async fn a_decision_wants_a_password_that_was_typed_just_now_and_the_bytes_that_
         assert!(listed.contains(part), "{part}: {listed}");
     }
 
+    let shown = owner.get("/modules/fit").await.body;
+    for part in ["Would record", "steps (1)", "How people sign in", "key: Key (ready, nothing to register)"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+
     let page = owner.get(&approve).await;
     assert!(page.body.contains("Approve fit?") && page.body.contains("type=\"password\""), "{}", page.body);
     for wrong in [None, Some("another password")] {

@@ -340,7 +340,9 @@ fn hindered_by_itself(connection: &Connection, state: ConnectionState) -> Hinder
         _ => "`sluice connections` says what it waits for.".to_owned(),
     };
     let message = match &connection.message {
-        Some(message) => format!("{message} {step}"),
+        // A connector's words are without a full stop as often as not.
+        Some(message) if message.ends_with(['.', '!', '?', '…']) => format!("{message} {step}"),
+        Some(message) => format!("{message}. {step}"),
         None => step,
     };
     Hindered { outcome: state.as_str().to_owned(), message }

@@ -101,6 +101,12 @@ async fn an_account_that_waits_for_its_person_is_told_what_to_do() {
     bench.app.store.set_state(bench.id, ConnectionState::NeedsSignIn, None, None).await.unwrap();
     let told = Bench::answer(bench.ask().await).await;
     assert_eq!((told.outcome.as_str(), told.message.as_deref()), ("needs-sign-in", Some("Sign in again: sluice connect sample")));
+    // What it was told before is a sentence of its own, however its author ended it.
+    for (said, sentence) in [("The key is no more", "The key is no more. Sign in"), ("Which key?", "Which key? Sign in")] {
+        bench.app.store.set_state(bench.id, ConnectionState::NeedsSignIn, Some(said.into()), None).await.unwrap();
+        let told = Bench::answer(bench.ask().await).await.message.unwrap();
+        assert!(told.starts_with(sentence), "{told}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

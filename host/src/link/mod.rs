@@ -46,5 +46,5 @@ pub use ending::key_ends_soon;
 pub use error::{LinkError, LinkErrorKind};
 pub use finish::{Callback, finish};
 pub use refresh::{BEFORE_END_MS, Grants, RefreshError, can_refresh, data_key, keys, needs_refresh, refresh};
-pub use registration::{callback_url, setup_text};
+pub use registration::{callback_url, setup_of, setup_text};
 pub use settle::{Linked, link_fields};

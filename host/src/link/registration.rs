@@ -8,7 +8,7 @@
 //! who puts a new one there need not restart, and nothing holds it meanwhile.
 
 use super::error::{LinkError, LinkErrorKind};
-use crate::{app::App, modules::Connector};
+use crate::{app::App, config::Config, modules::Connector};
 use sha2::{Digest, Sha256};
 use sluice_model::manifest::{Auth, AuthKind, Manifest};
 use sluice_vault::Secret;
@@ -106,6 +106,13 @@ fn lines(out: &mut String, indent: &str, name: &str, auth: &Auth, wanted: &[&str
 #[must_use]
 pub fn setup_text(app: &App, connector: &Arc<Connector>) -> String {
     setup(&connector.name, &connector.manifest, &app.config.public_url, |field| connector.config.app.contains_key(field))
+}
+
+/// The same for a connector that does not run yet.
+#[must_use]
+pub fn setup_of(name: &str, manifest: &Manifest, config: &Config) -> String {
+    let app = config.connector(name).app;
+    setup(name, manifest, &config.public_url, |field| app.contains_key(field))
 }
 
 fn setup(name: &str, manifest: &Manifest, base: &Url, is_set: impl Fn(&str) -> bool) -> String {

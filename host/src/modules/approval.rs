@@ -11,14 +11,15 @@
 //! (`examine`).
 
 use super::{
-    Listing, ModuleState, Waiting, Workshop, bundled,
+    Listing, ModuleState, Told, Waiting, Workshop, bundled,
     connector::{self, Connector, Prepared},
     examine::{Examined, Examiner, Hand, Need, Said, UNSEEN},
+    figures,
     folder::Found,
     store_copy::{Copies, hex},
     words,
 };
-use crate::config::Config;
+use crate::{config::Config, link};
 use sluice_model::authority::Authority;
 use sluice_store::{Approval, ApprovalState, Candidate, Decided};
 use std::sync::Arc;
@@ -294,6 +295,8 @@ async fn wait(
             listing.line = words::waits(&what, &listing.name, authority, None, &command);
             listing.authority = authority.lines();
             listing.command = Some(command);
+            let setup = link::setup_of(&listing.name, &prepared.said.manifest, bench.config);
+            listing.told = Some(Told { setup, metrics: figures::metrics(&prepared.said.manifest) });
             Judged::row(listing)
         }
     }

@@ -466,6 +466,7 @@ fn being_written(named: Named) -> Found {
         authority: Vec::new(),
         command: None,
         waiting: None,
+        told: None,
     };
     Found { listing, bytes: None, ours: true }
 }

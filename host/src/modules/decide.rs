@@ -261,6 +261,7 @@ async fn remove(app: &App, decision: &Decision, listing: &Listing) -> Result<Lis
         waiting: None,
         command: None,
         authority: Vec::new(),
+        told: None,
         ..before
     }))
 }

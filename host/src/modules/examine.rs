@@ -385,6 +385,7 @@ mod tests {
             authority: Vec::new(),
             command: None,
             waiting: None,
+            told: None,
         };
         assert_eq!(examiner.told(row("fit")).line, UNSEEN, "nobody is at it, nor will be");
         examiner.works();

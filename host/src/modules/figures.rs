@@ -5,7 +5,7 @@
 
 use super::{Listing, approval};
 use crate::{app::App, link, runs::outcome::word};
-use sluice_model::authority::Authority;
+use sluice_model::{Manifest, authority::Authority};
 use sluice_store::{ApprovalState, RunOutcome, RunView, StoreError};
 
 /// Rows of runs that are shown.
@@ -19,9 +19,9 @@ pub struct Report {
     /// What it is.
     #[serde(flatten)]
     pub listing: Listing,
-    /// What an operator registers at the provider, with the exact redirect URL.
+    /// How people sign in, and what an operator registers at the provider for that, with the exact redirect URL. Of what runs, or of what waits to.
     pub setup: Option<String>,
-    /// What it records.
+    /// What it records, or would.
     pub metrics: Vec<String>,
     /// What going back would bring: version and hash.
     pub before: Option<Version>,
@@ -105,8 +105,11 @@ pub struct LastError {
 pub async fn report(app: &App, name: &str) -> Result<Option<Report>, StoreError> {
     let Some(listing) = app.modules.listed(name) else { return Ok(None) };
     let connector = app.modules.get(name);
-    let setup = connector.as_ref().map(|c| link::setup_text(app, c));
-    let metrics = connector.iter().flat_map(|c| &c.manifest.metrics).map(|m| format!("{} ({})", m.name, m.unit)).collect();
+    let (setup, metrics) = match (&connector, &listing.told) {
+        (Some(connector), _) => (Some(link::setup_text(app, connector)), metrics(&connector.manifest)),
+        (None, Some(told)) => (Some(told.setup.clone()), told.metrics.clone()),
+        (None, None) => (None, Vec::new()),
+    };
     let limits = connector.as_ref().map(|c| &c.config.limits);
     let (memory_limit, cpu_limit_ms) = (limits.map(|l| l.memory_bytes), limits.map(|l| l.cpu_ms));
     let rows = app.store.approvals(name).await?;
@@ -118,6 +121,11 @@ pub async fn report(app: &App, name: &str) -> Result<Option<Report>, StoreError>
     let before = before.map(|row| Version { version: row.candidate.version.clone(), sha256: row.candidate.hash.clone() });
     let runs = figures(&app.store.connector_runs(name).await?);
     Ok(Some(Report { listing, setup, metrics, before, stores, memory_limit, cpu_limit_ms, runs }))
+}
+
+/// What a connector records, a line each.
+pub(super) fn metrics(manifest: &Manifest) -> Vec<String> {
+    manifest.metrics.iter().map(|m| format!("{} ({})", m.name, m.unit)).collect()
 }
 
 fn figures(rows: &[RunView]) -> Option<Figures> {

@@ -192,6 +192,7 @@ fn open(config: &Config, named: Named) -> Found {
         authority: Vec::new(),
         command: None,
         waiting: None,
+        told: None,
     };
     if let Some(why) = named.refused {
         listing.line = why;

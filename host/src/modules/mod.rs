@@ -90,6 +90,18 @@ pub struct Listing {
     pub command: Option<String>,
     /// The file in the folder, where something else serves in its place.
     pub waiting: Option<Waiting>,
+    /// What else it says of itself, where it waits and nothing serves in its place: whoever decides wants to know.
+    #[serde(skip)]
+    pub told: Option<Told>,
+}
+
+/// What a file that nobody has approved says of itself, beside what it asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// How people would sign in, and what an operator would register for that.
+    pub setup: String,
+    /// What it would record.
+    pub metrics: Vec<String>,
 }
 
 impl Listing {
@@ -165,7 +177,7 @@ fn say(line: &Listing) {
 
 /// A stranger's file is in all of these.
 fn make_inert(listing: &mut Listing) {
-    let Listing { line, version, authority, waiting, .. } = listing;
+    let Listing { line, version, authority, waiting, told, .. } = listing;
     *line = one_line(line);
     let (mut versions, mut lists) = (vec![version], vec![authority]);
     if let Some(waiting) = waiting {
@@ -175,6 +187,10 @@ fn make_inert(listing: &mut Listing) {
     }
     for text in versions.into_iter().flatten().chain(lists.into_iter().flatten()) {
         *text = unbroken(text);
+    }
+    if let Some(Told { setup, metrics }) = told {
+        metrics.iter_mut().for_each(|metric| *metric = unbroken(metric));
+        *setup = setup.lines().map(|line| inert(line) + "\n").collect();
     }
 }
 

@@ -181,7 +181,7 @@ fn broken(error: &CallError, facts: &Facts, random: &dyn Random) -> End {
         CallError::Limit { name, .. } => (format!("LIMIT_{}", name.to_ascii_uppercase().replace('-', "_")), error.to_string()),
         _ => ("TRAP".to_owned(), error.to_string()),
     };
-    let message = format!("The connector stopped working on this account; the operator can see why. {text}");
+    let message = format!("The connector stopped working on this account; the operator can see why: {text}");
     let failure = Failure::new(FailureKind::Other, code, text.clone());
     let mut end = backing_off(failure, facts, random);
     end.message = Some(message);

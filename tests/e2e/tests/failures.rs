@@ -338,7 +338,13 @@ async fn a_connector_that_traps_backs_off_with_its_frames_in_the_log_and_its_nei
     let good = host.link(user, "github", "token", &[("token", &hub.token("demo").unwrap())]).await;
     let connection = host.settled(bad).await;
     assert_eq!((connection.state, connection.failure_code.as_deref()), (ConnectionState::BackingOff, Some("TRAP")));
-    assert!(connection.message.as_deref().unwrap().starts_with("The connector stopped working on this account; the operator can see why."));
+    assert!(
+        connection
+            .message
+            .as_deref()
+            .unwrap()
+            .starts_with("The connector stopped working on this account; the operator can see why: the connector crashed: ")
+    );
     assert_eq!(host.settled(good).await.state, ConnectionState::Ok);
     // It is never entered again, and tried again all the same: in a fresh sandbox.
     assert_eq!(host.run(bad).await.attempts, 2);
