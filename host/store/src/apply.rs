@@ -263,6 +263,15 @@ fn end_run(conn: &Connection, batch: &Batch, finish: &Finish, run: i64, known: b
     write_log(conn, run, 0, finish)
 }
 
+/// The code of a crash, which says nothing of what kind it was.
+const CRASH: &str = "TRAP";
+
+/// Whether two crashes are the same one, by what is said of them. Numbers are not compared: which record it was, or where it lay, makes no other crash.
+fn same_crash(one: Option<&str>, other: Option<&str>) -> bool {
+    let kind = |said: Option<&str>| said.unwrap_or_default().chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
+    kind(one) == kind(other)
+}
+
 /// Adds a run that changed nothing to the row before it, when that one went the same way; the row's id.
 fn extend(
     conn: &Connection,
@@ -272,9 +281,9 @@ fn extend(
     unchanged: u64,
     code: Option<&str>,
 ) -> Result<Option<i64>, StoreError> {
-    let before: Option<i64> = conn
+    let before: Option<(i64, Option<String>)> = conn
         .prepare_cached(
-            "SELECT id FROM (SELECT id, outcome, code, reason, version FROM run WHERE connection = ? AND id < ? ORDER BY id DESC LIMIT 1)
+            "SELECT id, message FROM (SELECT id, message, outcome, code, reason, version FROM run WHERE connection = ? AND id < ? ORDER BY id DESC LIMIT 1)
              WHERE outcome = ? AND code IS ? AND reason = ? AND version = ?",
         )?
         .query_row(
@@ -286,9 +295,11 @@ fn extend(
                 batch.run.reason.as_str(),
                 batch.run.connector_version
             ],
-            |row| row.get(0),
+            |row| Ok((row.get(0)?, row.get(1)?)),
         )
         .optional()?;
+    let message = finish.failure.as_ref().map(|failure| failure.message.as_str());
+    let before = before.filter(|(_, said)| code != Some(CRASH) || same_crash(said.as_deref(), message)).map(|(id, _)| id);
     if let Some(before) = before {
         conn.prepare_cached(
             "UPDATE run SET repeats = repeats + 1, last_ended_at = ?, unchanged = unchanged + ?, requests = requests + ?, message = ?,
@@ -298,7 +309,7 @@ fn extend(
             finish.ended_at,
             number(unchanged),
             number(batch.requests),
-            finish.failure.as_ref().map(|failure| failure.message.as_str()),
+            message,
             number(finish.problems.len() as u64),
             number(finish.used.cpu_us),
             number(finish.used.memory_bytes),

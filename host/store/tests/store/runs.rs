@@ -56,6 +56,23 @@ async fn a_run_that_changed_nothing_extends_the_row_before_it() {
 }
 
 #[tokio::test]
+async fn crashes_share_a_row_when_they_are_the_same_crash() {
+    let f = Fixture::new().await;
+    let mut fence = f.run("a").await;
+    let said = ["panic: no row 77", "panic: no row 1024", "panic: nil pointer", "panic: nil pointer", "panic: no row 78"];
+    for (round, said) in (0_i64..).zip(said) {
+        let at = MIDNIGHT + round * HOUR;
+        let failure = Some(Failure::new(FailureKind::Other, "TRAP", said));
+        let end = Finish { failure, ..finish(at, RunOutcome::Failed(FailureKind::Other)) };
+        f.store.commit(Batch { finish: Some(end), ..batch(fence, at, Vec::new()) }).await.unwrap();
+        fence = next(&f, at + HOUR).await;
+    }
+    let runs = f.store.runs(fence.connection, 10).await.unwrap();
+    let rows: Vec<_> = runs.iter().map(|run| (run.message.as_deref().unwrap(), run.repeats)).collect();
+    assert_eq!(rows, [("panic: no row 78", 1), ("panic: nil pointer", 2), ("panic: no row 1024", 2)]);
+}
+
+#[tokio::test]
 async fn checkpoints_and_the_ending_share_one_row() {
     let f = Fixture::new().await;
     let fence = f.run("a").await;
