@@ -48,6 +48,8 @@ mod token_answer;
 mod upstream;
 #[path = "../../host/sandbox/src/wire.rs"]
 mod wire;
+#[path = "../../host/sandbox/src/words.rs"]
+mod words;
 
 mod targets;
 
