@@ -190,7 +190,7 @@ impl Catalogue {
         // A start tells of itself when it is done.
         let told = self.started.load(Ordering::Acquire);
         let new = after.listing.iter().filter(|line| told && !before.listing.contains(line));
-        new.for_each(say);
+        new.for_each(|line| say(&self.examiner.told(line.clone())));
         let same = |name: &String| match (before.connectors.get(name), after.connectors.get(name)) {
             (Some(a), Some(b)) => Arc::ptr_eq(a, b),
             (a, b) => a.is_none() && b.is_none(),
