@@ -7,7 +7,7 @@
 //! So a call begins on the workers, where most end within a millisecond. One that turns out to compute for long is moved, as it stands, to a thread of
 //! its own in the scheduler's idle class: it has what the others leave, and whoever was waiting for the network or the disk goes before it at once,
 //! where a mere lower priority would let them wait for the end of its turn. On an idle machine it is as quick as before. A connector whose last call
-//! computed for long begins its next one there.
+//! computed for long, or was ended by a limit or a crash, begins its next one there.
 //!
 //! Where the others leave nothing for very long, a call in the idle class would end by its time on the wall, for nothing it did. Half of that time is
 //! therefore the end of its patience: it moves on to a thread that has a tenth of the others' share. (To a new one: a thread without privileges can't

@@ -70,7 +70,7 @@ pub(crate) async fn perform(module: &Module, entry: Entry, state: State, limits:
     // Waiting for a free slot is not the connector's time.
     let slot = Arc::clone(&module.shared().slots).acquire_owned().await;
     let meter = Arc::clone(&state.meter);
-    if module.computes_for_long() {
+    if module.begins_aside() {
         meter.move_on(1);
     }
     let (entered, limits) = (module.clone(), limits.clone());
@@ -83,7 +83,8 @@ pub(crate) async fn perform(module: &Module, entry: Entry, state: State, limits:
     let places = if entry == Entry::Describe { aside::SHORT } else { aside::LONG };
     let performed = aside::run(Box::pin(call), meter, places).await;
     let Usage { cpu_us, wall_ms, .. } = performed.usage;
-    module.computed_for_long(aside::is_heavy(Duration::from_micros(cpu_us), Duration::from_millis(wall_ms)));
+    let long = aside::is_heavy(Duration::from_micros(cpu_us), Duration::from_millis(wall_ms));
+    module.next_begins_aside(long || matches!(&performed.result, Err(CallError::Limit { .. } | CallError::Trap { .. })));
     performed
 }
 

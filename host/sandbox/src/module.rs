@@ -145,8 +145,8 @@ struct Inner {
     identify: Option<identity::GuestIndices>,
     sync: Option<source::GuestIndices>,
     facts: Facts,
-    /// Whether its last call did.
-    computed_for_long: AtomicBool,
+    /// Its last call computed for long, or was ended.
+    begins_aside: AtomicBool,
 }
 
 /// What is known of a module from loading it.
@@ -169,17 +169,17 @@ impl Module {
         let describe = manifest::GuestIndices::new(&pre)?;
         let identify = exports.identity.then(|| identity::GuestIndices::new(&pre)).transpose()?;
         let sync = exports.source.then(|| source::GuestIndices::new(&pre)).transpose()?;
-        Ok(Self(Arc::new(Inner { shared, pre, describe, identify, sync, facts, computed_for_long: AtomicBool::new(false) })))
+        Ok(Self(Arc::new(Inner { shared, pre, describe, identify, sync, facts, begins_aside: AtomicBool::new(false) })))
     }
 
-    /// Whether its last call computed for long.
-    pub(crate) fn computes_for_long(&self) -> bool {
-        self.0.computed_for_long.load(Ordering::Relaxed)
+    /// Whether a call begins on a thread of its own: the last one computed for long, or was ended.
+    pub(crate) fn begins_aside(&self) -> bool {
+        self.0.begins_aside.load(Ordering::Relaxed)
     }
 
-    /// Remembers whether this call computed for long.
-    pub(crate) fn computed_for_long(&self, long: bool) {
-        self.0.computed_for_long.store(long, Ordering::Relaxed);
+    /// Remembers that for the next call.
+    pub(crate) fn next_begins_aside(&self, aside: bool) {
+        self.0.begins_aside.store(aside, Ordering::Relaxed);
     }
 
     /// What it shares with all others.

@@ -102,6 +102,20 @@ async fn who_computes_for_long_does_it_aside_and_whoever_waits_stays() {
     }
 }
 
+#[tokio::test]
+async fn who_was_ended_begins_aside_until_it_behaves() {
+    let zeros = "(i32.const 0)".repeat(13);
+    let module = engine().load(&syncing(&format!("(call $fetch {zeros} (i32.const 1536))"))).await.unwrap();
+    let mut aside = Vec::new();
+    for stall in [false, true, false, false] {
+        let limits = Limits { wall_ms: if stall { 100 } else { 600_000 }, ..Limits::default() };
+        let (report, host) = taken(module.sync(Box::new(TestHost { stall, ..TestHost::default() }), &limits).await);
+        assert_eq!(report.result.is_err(), stall);
+        aside.push(host.threads == ["busy-guest"]);
+    }
+    assert_eq!(aside, [false, false, true, false]);
+}
+
 /// A request of forged parts: what is well formed enough to be judged arrives as it was written, for the gate to judge; nothing of it becomes anything
 /// else on the way.
 #[tokio::test]

@@ -85,6 +85,8 @@ pub struct TestHost {
     pub asked: Vec<String>,
     pub recorded: Vec<Entry>,
     pub requests: Vec<Request>,
+    /// Where they were asked for: the threads' names.
+    pub threads: Vec<String>,
     /// Requests take this long.
     pub delay: Option<Duration>,
     /// Requests never come back.
@@ -115,6 +117,7 @@ impl Default for TestHost {
             asked: Vec::new(),
             recorded: Vec::new(),
             requests: Vec::new(),
+            threads: Vec::new(),
             delay: None,
             stall: false,
             panic: false,
@@ -133,6 +136,7 @@ impl Host for TestHost {
     }
     async fn fetch(&mut self, request: Request) -> Result<Response, FetchError> {
         self.asked.push(format!("fetch {}", request.url));
+        self.threads.push(thread::current().name().unwrap_or_default().to_owned());
         if self.stall {
             std::future::pending::<()>().await;
         }
