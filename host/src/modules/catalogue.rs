@@ -453,21 +453,7 @@ impl Rows {
 
 /// A file that nobody reads, since it is being written.
 fn being_written(named: Named) -> Found {
-    let listing = Listing {
-        name: named.name,
-        file: named.file,
-        sha256: None,
-        size: 0,
-        compile_ms: None,
-        examined_for_ms: None,
-        version: None,
-        state: ModuleState::Refused,
-        line: WRITTEN.to_owned(),
-        authority: Vec::new(),
-        command: None,
-        waiting: None,
-        told: None,
-    };
+    let listing = Listing::of_file(named.name, named.file, ModuleState::Refused, WRITTEN.to_owned());
     Found { listing, bytes: None, ours: true }
 }
 

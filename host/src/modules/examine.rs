@@ -373,19 +373,8 @@ mod tests {
     fn a_row_tells_how_far_its_examination_is() {
         let examiner = Examiner::default();
         let row = |name: &str| Listing {
-            name: name.to_owned(),
-            file: format!("{name}.wasm"),
             sha256: Some(format!("hash of {name}")),
-            size: 1,
-            compile_ms: None,
-            examined_for_ms: None,
-            version: None,
-            state: ModuleState::Examining,
-            line: UNSEEN.to_owned(),
-            authority: Vec::new(),
-            command: None,
-            waiting: None,
-            told: None,
+            ..Listing::of_file(name.to_owned(), format!("{name}.wasm"), ModuleState::Examining, UNSEEN.to_owned())
         };
         assert_eq!(examiner.told(row("fit")).line, UNSEEN, "nobody is at it, nor will be");
         examiner.works();

@@ -179,21 +179,7 @@ pub fn stand(config: &Config) -> Vec<Standing> {
 }
 
 fn open(config: &Config, named: Named) -> Found {
-    let mut listing = Listing {
-        name: named.name,
-        file: named.file,
-        sha256: None,
-        size: 0,
-        compile_ms: None,
-        examined_for_ms: None,
-        version: None,
-        state: ModuleState::Refused,
-        line: String::new(),
-        authority: Vec::new(),
-        command: None,
-        waiting: None,
-        told: None,
-    };
+    let mut listing = Listing::of_file(named.name, named.file, ModuleState::Refused, String::new());
     if let Some(why) = named.refused {
         listing.line = why;
         return Found { listing, bytes: None, ours: false };

@@ -105,6 +105,25 @@ pub struct Told {
 }
 
 impl Listing {
+    /// A row of which no more is known than this.
+    fn of_file(name: String, file: String, state: ModuleState, line: String) -> Self {
+        Self {
+            name,
+            file,
+            sha256: None,
+            size: 0,
+            compile_ms: None,
+            examined_for_ms: None,
+            version: None,
+            state,
+            line,
+            authority: Vec::new(),
+            command: None,
+            waiting: None,
+            told: None,
+        }
+    }
+
     /// Whether it, or a new version of it, is being examined or is to be.
     #[must_use]
     pub fn is_examined(&self) -> bool {
